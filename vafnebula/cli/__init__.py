@@ -1,0 +1,17 @@
+"""`vafnebula ...`: the command line.  No logic here: a command parses, calls, prints."""
+
+from __future__ import annotations
+
+import click
+
+from vafnebula import __version__
+from vafnebula.cli.lab import lab
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="vafnebula")
+def main() -> None:
+    """Virtual clusters in seconds on OpenNebula."""
+
+
+main.add_command(lab)

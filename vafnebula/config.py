@@ -1,0 +1,148 @@
+"""The site file: INI, one `[storage]` section, and `[storage <SDS>]` sections that override it per system datastore.
+
+    /var/lib/one/remotes/etc/vafnebula/vafnebula.conf
+
+`OPTIONS` is the documentation: every key with its default, its meaning and what it accepts.  An unknown key or a
+value out of range is an error that names the file and the nearest valid key.
+"""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Callable
+
+from vafnebula import errors, units
+from vafnebula.model import Settings
+
+PATH = "/var/lib/one/remotes/etc/vafnebula/vafnebula.conf"
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _chunk(text: str) -> int:
+    size = _number(4, 512)(text) * units.KIB
+    if size & (size - 1):
+        raise ValueError("must be a power of two")
+    return size
+
+
+def _yes_no(text: str) -> bool:
+    return _choice("yes", "no")(text.lower()) == "yes"
+
+
+def _absolute(text: str) -> str:
+    if not text.startswith("/") or " " in text:
+        raise ValueError("must be an absolute path without blanks")
+    return text
+
+
+@dataclass(frozen=True)
+class Option:
+    parse: Callable[[str], object]
+    meaning: str
+
+
+OPTIONS: dict[str, Option] = {
+    "mode": Option(_choice("thin", "thick"), "thin pool, or classic snapshots as in the 2012 paper"),
+    "cow_chunk": Option(_chunk, "thick: KiB per copy-on-write chunk, a power of two from 4 to 512"),
+    "cow_percent": Option(_number(5, 100), "thick: room for changes, in % of the disk; 100 can never overflow"),
+    "pool_limit": Option(_number(50, 100), "thin: no new volume when the pool is fuller than this %"),
+    "cache_min_age": Option(_number(0, 31_536_000), "seconds since its last use before a cached image may be evicted"),
+    "verify": Option(_yes_no, "read every filled origin back and compare it with the image"),
+    "copy_streams": Option(_number(1, 8), "reads in flight while an image is copied"),
+    "lock_wait": Option(_number(1, 86_400), "seconds an action waits for another on the same disk"),
+    "lock_dir": Option(_absolute, "directory of the lock files on the nodes"),
+}
+FRONTEND: dict[str, Option] = {
+    "remote_dir": Option(_absolute, "SCRIPTS_REMOTE_DIR of oned.conf"),
+    "python": Option(_absolute, "the nodes' Python interpreter, 3.9 or newer"),
+    "api_timeout": Option(_number(1, 600), "seconds for one answer of OpenNebula's API"),
+    "connect_timeout": Option(_number(1, 600), "seconds for ssh to reach a node"),
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """The site file, parsed.  `storage(sds)` gives the settings that hold for a system datastore."""
+
+    default: Settings = field(default_factory=Settings)
+    per_sds: dict[int, Settings] = field(default_factory=dict)
+    remote_dir: str = "/var/tmp/one"  # noqa: S108  OpenNebula's own default
+    python: str = "/usr/bin/python3"
+    api_timeout: int = 30
+    connect_timeout: int = 10
+
+    def storage(self, sds: int) -> Settings:
+        return self.per_sds.get(sds, self.default)
+
+
+def load(path: str = PATH) -> Site:
+    """Read the site file; a missing file means all defaults.  Raises BadConfig."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Site()
+    except (OSError, UnicodeDecodeError) as e:
+        raise errors.BadConfig(path=path, why=f"cannot be read ({e})") from e
+    return parse(text, path)
+
+
+def parse(text: str, path: str = PATH) -> Site:
+    """Parse the site file's text.  Raises BadConfig naming `path`, the section and the nearest valid key."""
+    ini = configparser.ConfigParser(interpolation=None, default_section="", delimiters=("=",))
+    try:
+        ini.read_string(text)
+    except configparser.Error as e:
+        raise errors.BadConfig(path=path, why=str(e).splitlines()[0]) from e
+    site = Site()
+    for section in sorted(ini.sections(), key=lambda s: (s.count(" "), s)):
+        values = dict(ini[section])
+        if section == "frontend":
+            site = replace(site, **_values(path, section, values, FRONTEND))
+        elif section == "storage":
+            site = replace(site, default=replace(site.default, **_values(path, section, values, OPTIONS)))
+        elif section.startswith("storage ") and section[8:].isdigit():
+            own = replace(site.default, **_values(path, section, values, OPTIONS))
+            site = replace(site, per_sds={**site.per_sds, int(section[8:]): own})
+        else:
+            raise errors.BadConfig(
+                path=path,
+                why=f"unknown section [{section}]; there are [frontend], [storage], [storage ID]",
+            )
+    return site
+
+
+def _values(path: str, section: str, values: dict[str, str], known: dict[str, Option]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, text in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+            raise errors.BadConfig(path=path, why=f"[{section}] has an unknown key {key}{hint}")
+        try:
+            out[key] = known[key].parse(text.strip())
+        except ValueError as e:
+            raise errors.BadConfig(path=path, why=f"[{section}] {key} = {text}: {e}") from e
+    return out
+
+
+assert set(OPTIONS) == {f.name for f in fields(Settings)}, "every setting is documented, and only those"

@@ -1,0 +1,70 @@
+"""What things are called on a node.  Other machines remember these names: do not change them.
+
+    vg-one-<SDS>              VG of system datastore SDS (OpenNebula 7.2+ migrates links to /dev/vg-one*)
+    vaf-thinpool              the thin pool of such a VG, in mode thin
+    lv-one-<VM>-<DISK>        a VM's disk
+    vaf-origin-<KEY>          a cached image: complete, read-only, inactive
+    vaf-fill-<KEY>            the same while it is filled; renamed when complete
+
+LVM tags say the rest.  `vafnebula` marks a volume as ours; the others are `vaf.<what>[=<value>]`.
+KEY is 20 hex digits of a digest over image datastore, file name and fingerprint (and, in mode thick, the size).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from vafnebula import errors
+
+OURS = "vafnebula"
+THIN_POOL = "vaf-thinpool"
+ORIGIN_PREFIX = "vaf-origin-"
+FILL_PREFIX = "vaf-fill-"
+COMPLETE = "vaf.complete"
+PINNED = "vaf.pinned"
+
+MAX_ID = 2**31 - 1
+
+
+def tag(what: str, value: object) -> str:
+    """`vaf.what=value`; LVM allows A-Z a-z 0-9 _ + . - / = ! : & # in a tag."""
+    return f"vaf.{what}={value}"
+
+
+def tag_value(tags: frozenset[str], what: str) -> str | None:
+    """The value of tag `what` among `tags`, None when absent."""
+    prefix = f"vaf.{what}="
+    return next((t[len(prefix) :] for t in tags if t.startswith(prefix)), None)
+
+
+def vg(sds: int) -> str:
+    """The VG of system datastore `sds`."""
+    return f"vg-one-{sds}"
+
+
+def disk_volume(vm: int, disk: int) -> str:
+    """The volume of disk `disk` of VM `vm`."""
+    return f"lv-one-{vm}-{disk}"
+
+
+def origin_key(datastore: int, source: str, fingerprint: str, size: int | None = None) -> str:
+    """KEY of the origin of image file `source` of `datastore` with `fingerprint`, as 20 hex digits.
+
+    `size` (bytes) belongs to the key in mode thick, where a snapshot cannot be larger than its origin.
+    """
+    parts = [str(datastore), source.rsplit("/", 1)[-1], fingerprint]
+    if size is not None:
+        parts.append(str(size))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
+
+
+def device(vg_name: str, volume: str) -> str:
+    """The path of a volume's block device."""
+    return f"/dev/{vg_name}/{volume}"
+
+
+def identifier(what: str, text: str) -> int:
+    """`text` as an OpenNebula id.  Raises BadArgument unless it is a plain decimal number."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MAX_ID):
+        raise errors.BadArgument(what=what, value=text, why="not a number")
+    return int(text)

@@ -1,0 +1,1 @@
+"""OpenNebula as we see it: its XML as records, its API."""
