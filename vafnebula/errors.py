@@ -10,6 +10,7 @@
     │   ├── BadConfig          the site file
     │   ├── ImageMissing       the image cannot be read on the node
     │   ├── ApiFailed          OpenNebula's API gave no usable answer
+    │   ├── BadRecord          OpenNebula's record of a VM cannot be used
     │   ├── Unreachable        ssh could not reach or enter the node
     │   ├── NodePackage        the node half is missing, broken or of another version
     │   ├── SudoRefused        the node's sudo rule is missing
@@ -20,10 +21,12 @@
     │   ├── NoRoom             VG or thin pool is too full
     │   ├── Busy               a volume is in use, or another action holds the lock
     │   ├── NotFound           a volume that should be there is not
+    │   ├── VolumeExists       a volume of that name is already there
     │   ├── ImageChanged       the source changed while it was copied
     │   ├── CopyFailed         a copy was short, failed or did not compare equal
     │   ├── BrokenSnapshot     a thick snapshot overflowed: its content is lost
     │   ├── CommandFailed      a command failed in a way nobody foresaw
+    │   ├── SystemRefused      the operating system refused an operation on a file
     │   └── Interrupted        a signal or a delete asked this action to stop
     └── Bug              ours
 
@@ -102,6 +105,10 @@ class ApiFailed(SiteError):
     sentence = "OpenNebula's API at {endpoint} gave no answer for VM {vm}: {why}; {advice}"
 
 
+class BadRecord(SiteError):
+    sentence = "OpenNebula's record of VM {vm} cannot be used: {why}; look at `onevm show -x {vm}`"
+
+
 class Unreachable(SiteError):
     sentence = "node cannot be reached by ssh: {why}; try `ssh {host} true` as oneadmin on the front-end"
 
@@ -131,7 +138,7 @@ class HostError(Error):
 
 
 class NoRoom(HostError):
-    sentence = "{where} lacks room: {wanted} bytes wanted, {free} free{more}; remove VMs, evict images or add a disk"
+    sentence = "{where} lacks room: {wanted} wanted, {free} free; remove VMs, evict images or add a disk"
 
 
 class Busy(HostError):
@@ -140,6 +147,10 @@ class Busy(HostError):
 
 class NotFound(HostError):
     sentence = "{what} does not exist; {advice}"
+
+
+class VolumeExists(HostError):
+    sentence = "volume {volume} already exists in {vg}; another action may just have made it, retry"
 
 
 class ImageChanged(HostError):
@@ -156,6 +167,10 @@ class BrokenSnapshot(HostError):
 
 class CommandFailed(HostError):
     sentence = "{program} failed with exit code {code}: {why}; see the node's syslog"
+
+
+class SystemRefused(HostError):
+    sentence = "{path}: {why}; check the node's file systems and the owner of that path"
 
 
 class Interrupted(HostError):

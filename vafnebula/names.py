@@ -37,6 +37,11 @@ def tag_value(tags: frozenset[str], what: str) -> str | None:
     return next((t[len(prefix) :] for t in tags if t.startswith(prefix)), None)
 
 
+def reserve(size: int) -> str:
+    """The tag of a volume that will still take up to `size` bytes of its thin pool."""
+    return tag("reserve", size)
+
+
 def vg(sds: int) -> str:
     """The VG of system datastore `sds`."""
     return f"vg-one-{sds}"

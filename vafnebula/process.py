@@ -45,31 +45,78 @@ def run(
     Raises CommandFailed when it cannot be started, exceeds `timeout` (it is then killed), or, with `check`, ends
     with another code than 0.  When an exception (a signal handler's) passes through, the child is killed first.
     """
-    environment = dict(os.environ if env is None else env, LC_ALL="C")
+    child = _start(argv, input is not None, env, cwd, pass_fds)
+    done = _wait([(argv, child)], input, timeout)[0]
+    if check:
+        _check(done)
+    return done
+
+
+def run_together(
+    argvs: Sequence[Sequence[str]], *, timeout: float | None, pass_fds: Sequence[int] = ()
+) -> list[Completed]:
+    """Run several programs at once, each of few words (their output waits in pipes), and check them all.
+
+    Raises CommandFailed for the first that failed, after all have ended; no child outlives the call.
+    """
+    children: list[tuple[Sequence[str], subprocess.Popen[bytes]]] = []
     try:
-        child = subprocess.Popen(
+        for argv in argvs:
+            children.append((argv, _start(argv, False, None, None, pass_fds)))
+    except BaseException:
+        for _, child in children:
+            _end(child)
+        raise
+    done = _wait(children, None, timeout)
+    for one in done:
+        _check(one)
+    return done
+
+
+def _start(
+    argv: Sequence[str],
+    feed: bool,
+    env: Mapping[str, str] | None,
+    cwd: str | None,
+    pass_fds: Sequence[int],
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
             list(argv),
-            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+            stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment,
+            env=dict(os.environ if env is None else env, LC_ALL="C"),
             cwd=cwd,
             pass_fds=pass_fds,
         )
     except OSError as e:
         raise errors.CommandFailed(program=argv[0], code=127, why=e.strerror) from e
+
+
+def _wait(
+    children: Sequence[tuple[Sequence[str], subprocess.Popen[bytes]]],
+    input: bytes | None,
+    timeout: float | None,
+) -> list[Completed]:
+    done = []
     try:
-        out, err = child.communicate(input, timeout)
-    except subprocess.TimeoutExpired:
-        _end(child)
-        raise errors.CommandFailed(program=argv[0], code=124, why=f"no end after {timeout} seconds") from None
-    except BaseException:
-        _end(child)
+        for argv, child in children:
+            out, err = child.communicate(input, timeout)
+            done.append(Completed(tuple(argv), child.returncode, out, err))
+    except BaseException as e:
+        for _, child in children:
+            _end(child)
+        if isinstance(e, subprocess.TimeoutExpired):
+            why = f"no end after {timeout} seconds"
+            raise errors.CommandFailed(program=argv[0], code=124, why=why) from None
         raise
-    done = Completed(tuple(argv), child.returncode, out, err)
-    if check and done.code != 0:
-        raise errors.CommandFailed(program=argv[0], code=done.code, why=done.why)
     return done
+
+
+def _check(done: Completed) -> None:
+    if done.code != 0:
+        raise errors.CommandFailed(program=done.argv[0], code=done.code, why=done.why)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -77,8 +124,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     try:
         child.kill()
     except PermissionError:
-        pass_by = child.stdout, child.stderr, child.stdin
-        for pipe in pass_by:
+        for pipe in (child.stdout, child.stderr, child.stdin):
             if pipe is not None:
                 pipe.close()
     child.wait()

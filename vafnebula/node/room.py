@@ -1,0 +1,129 @@
+"""Room: eviction of cached images, and a clear refusal before anything breaks.
+
+LVM itself refuses a volume for which the VG or the thin pool lacks room.  Only a copy into a thin volume needs more:
+its bytes arrive after the volume was made, so they are reserved, in a tag of the volume, until the copy is complete.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from vafnebula import errors, log, names
+from vafnebula.model import Settings
+from vafnebula.node import lock, lvm
+from vafnebula.node.host import Host
+
+
+def origin_lock(vg: str, key: str) -> str:
+    return f"origin-{vg}-{key}"
+
+
+def making(host: Host, settings: Settings, vg: str, wanted: int, create: Callable[[], None]) -> None:
+    """Run `create`; when LVM refuses it for lack of room, evict cached images one by one and try again.
+
+    `wanted` is the size of the volume in bytes, for the message.  Raises NoRoom with figures, and what `create` raises.
+    """
+    try:
+        create()
+        return
+    except errors.NoRoom:
+        pass
+    with _metadata(settings, vg, "eviction"):
+        for _ in _evictions(host, settings, vg):
+            try:
+                create()
+                return
+            except errors.NoRoom:
+                continue
+    raise _refusal(host, settings, vg, wanted)
+
+
+def reserving(host: Host, settings: Settings, vg: str, wanted: int, create: Callable[[], None]) -> None:
+    """Run `create`, which makes a volume tagged `names.reserve(wanted)`, once the thin pool has `wanted` bytes.
+
+    Raises NoRoom before anything is made, NoThinPool.
+    """
+    with _metadata(settings, vg, "room for a fill"):
+        evicted = _evictions(host, settings, vg)
+        while thin_free(lvm.group(host, vg), settings.pool_limit) < wanted:
+            if next(evicted, None) is None:
+                raise _refusal(host, settings, vg, wanted)
+        create()
+
+
+def thin_free(group: lvm.Group, limit: int) -> int:
+    """Bytes that may still be written to the VG's thin pool below `limit` percent, reservations taken off.
+
+    Raises NoThinPool.
+    """
+    thin_pool = group.find(names.THIN_POOL)
+    if thin_pool is None or thin_pool.kind != "thin-pool":
+        raise errors.NoThinPool(vg=group.name, name=names.THIN_POOL, why="it does not exist")
+    if not thin_pool.zeroing:
+        why = "it does not zero new chunks, so VMs would read each other's old data"
+        raise errors.NoThinPool(vg=group.name, name=names.THIN_POOL, why=why)
+    used = int(thin_pool.size * thin_pool.data_percent / 100)
+    open_reservations = sum(
+        max(0, int(v.tag("reserve") or 0) - int(v.size * v.data_percent / 100)) for v in group.volumes if v.ours
+    )
+    return thin_pool.size * limit // 100 - used - open_reservations
+
+
+@contextmanager
+def _metadata(settings: Settings, vg: str, what: str) -> Iterator[int]:
+    with lock.hold(settings.lock_dir, f"vg-{vg}", what, wait=settings.lock_wait) as fd:
+        yield fd
+
+
+def _refusal(host: Host, settings: Settings, vg: str, wanted: int) -> errors.NoRoom:
+    if settings.mode == "thin":
+        free, where = thin_free(lvm.group(host, vg), settings.pool_limit), f"thin pool of {vg}"
+    else:
+        free, where = lvm.free_bytes(host, vg), f"volume group {vg}"
+    return errors.NoRoom(where=where, wanted=f"{wanted} bytes", free=f"{max(free, 0)} bytes")
+
+
+def _evictions(host: Host, settings: Settings, vg: str) -> Iterator[str]:
+    """Evict one thing at a time, the most useless first, and yield its name; ends when nothing may go."""
+    for volume in candidates(lvm.group(host, vg), settings, time.time()):
+        if evict(host, settings, vg, volume.name):
+            yield volume.name
+
+
+def candidates(group: lvm.Group, settings: Settings, now: float) -> list[lvm.Volume]:
+    """What may be evicted at `now` (epoch seconds): debris of dead fills, then unused origins, oldest use first."""
+
+    def used(volume: lvm.Volume) -> float:
+        return max(volume.created, lock.last_used(settings.lock_dir, origin_lock(group.name, key_of(volume.name))))
+
+    debris = [v for v in group.volumes if v.ours and v.name.startswith(names.FILL_PREFIX)]
+    origins = [
+        v
+        for v in group.volumes
+        if v.ours
+        and v.name.startswith(names.ORIGIN_PREFIX)
+        and names.PINNED not in v.tags
+        and not group.snapshots_of(v.name)
+        and now - used(v) >= settings.cache_min_age
+    ]
+    return debris + sorted(origins, key=used)
+
+
+def evict(host: Host, settings: Settings, vg: str, name: str) -> bool:
+    """Remove one origin or dead fill unless somebody fills it or made a snapshot of it meanwhile."""
+    try:
+        with lock.hold(settings.lock_dir, origin_lock(vg, key_of(name)), f"eviction of {name}", wait=0):
+            if lvm.group(host, vg).snapshots_of(name):
+                return False
+            lvm.remove(host, vg, lvm.by_name(name))
+    except errors.Busy:
+        return False
+    log.event("evict", vg=vg, volume=name)
+    return True
+
+
+def key_of(name: str) -> str:
+    """KEY of an origin's or fill's volume name."""
+    return name.removeprefix(names.ORIGIN_PREFIX).removeprefix(names.FILL_PREFIX)
