@@ -1,0 +1,211 @@
+"""one.vm.info: the one question that a transfer action asks OpenNebula's XML-RPC API.
+
+http.client takes as long to import as the whole question takes, and limits only the time between two bytes; a
+server that drips would hold a VM in PROLOG for ever.  So this is HTTP/1.0 over one socket with one deadline for
+everything after the resolver.  Where endpoint and credentials come from is what OpenNebula's own clients do:
+ONE_XMLRPC or ~/.one/one_endpoint, ONE_AUTH or ~/.one/one_auth.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from vafnebula import errors
+from vafnebula.one import xml
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+DEFAULT = "http://localhost:2633/RPC2"
+MAX_ANSWER = 64 * 1024 * 1024
+_ENDPOINT = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(/[!-~]*)?")
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]?([^\r]*)\r?$")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the API is.  str() is the URL: it has no place for credentials."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}{self.path}"
+
+
+def vm_xml(vm: int, timeout: float) -> bytes:
+    """The XML of VM `vm` as OpenNebula has it, within `timeout` seconds.  Raises ApiFailed."""
+
+    def fail(why: object, advice: str) -> NoReturn:
+        raise errors.ApiFailed(endpoint=place, vm=vm, why=why, advice=advice)
+
+    place: object = DEFAULT
+    try:
+        place = endpoint()
+        session = credentials()
+        body = _post(place, _question(session, vm), timeout)
+        ok, answer = _answer(body)
+    except _Trouble as e:
+        fail(e, e.advice)
+    except TimeoutError:
+        fail(f"timed out after {timeout} s", "is oned busy? see oned.log, or raise api_timeout in vafnebula.conf")
+    except OSError as e:
+        fail(e.strerror or e, "is oned running, and ONE_XMLRPC or ~/.one/one_endpoint right?")
+    if not ok:
+        fail(f"it says {errors.one_line(answer, 150)}", "does the user of ~/.one/one_auth see this VM?")
+    return answer.encode()
+
+
+class _Trouble(Exception):
+    def __init__(self, why: str, advice: str) -> None:
+        super().__init__(why)
+        self.advice = advice
+
+
+def endpoint() -> Endpoint:
+    """The API's place: ONE_XMLRPC, the first line of ~/.one/one_endpoint, or port 2633 of this machine."""
+    url = os.environ.get("ONE_XMLRPC", "")
+    if not url:
+        try:
+            with open(_home("one_endpoint"), encoding="utf-8") as file:  # noqa: PTH123  pathlib is slow to import
+                url = file.readline().strip()
+        except (OSError, UnicodeDecodeError):
+            url = ""
+    url = url or DEFAULT
+    found = _ENDPOINT.fullmatch(url)
+    if not found or int(found[3] or 0) > 65535:
+        raise _Trouble("the endpoint is not a plain http or https URL", "correct ONE_XMLRPC or ~/.one/one_endpoint")
+    scheme, host, port, path = found.groups()
+    return Endpoint(scheme, host, int(port or (443 if scheme == "https" else 80)), path or "/RPC2")
+
+
+def credentials() -> str:
+    """`user:password` from the file ONE_AUTH or ~/.one/one_auth."""
+    path = os.environ.get("ONE_AUTH") or _home("one_auth")
+    advice = "OpenNebula's installation makes it for oneadmin"
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            session = file.readline().strip()
+    except OSError as e:
+        raise _Trouble(f"credentials {path} cannot be read ({e.strerror})", advice) from e
+    except UnicodeDecodeError as e:
+        raise _Trouble(f"credentials {path} are not text", advice) from e
+    if ":" not in session:
+        raise _Trouble(f"credentials {path} are not user:password", advice)
+    return session
+
+
+def _home(name: str) -> str:
+    return os.path.expanduser(f"~/.one/{name}")  # noqa: PTH111
+
+
+def _question(session: str, vm: int) -> bytes:
+    values = f"<string>{_escape(session)}</string>", f"<i4>{vm}</i4>", "<boolean>0</boolean>"
+    params = "".join(f"<param><value>{v}</value></param>" for v in values)
+    call = f"<methodCall><methodName>one.vm.info</methodName><params>{params}</params></methodCall>"
+    return f'<?xml version="1.0"?>\n{call}'.encode()
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _post(place: Endpoint, body: bytes, timeout: float) -> bytes:
+    """POST `body`; the body of the answer.  OSError (TimeoutError after `timeout` seconds) or _Trouble."""
+    head = (
+        f"POST {place.path} HTTP/1.0\r\nHost: {place.host}:{place.port}\r\nUser-Agent: vafnebula\r\n"
+        f"Content-Type: text/xml\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    deadline = time.monotonic() + timeout
+    with _connect(place, deadline) as connection:
+        connection.settimeout(_left(deadline))
+        connection.sendall(head.encode() + body)
+        answer = bytearray()
+        while True:
+            connection.settimeout(_left(deadline))
+            piece = connection.recv(256 * 1024)
+            if not piece:
+                break
+            answer += piece
+            if len(answer) > MAX_ANSWER:
+                raise _Trouble(f"the answer has more than {MAX_ANSWER} bytes", "is the endpoint OpenNebula's?")
+    return _body(bytes(answer))
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _connect(place: Endpoint, deadline: float) -> socket.socket:
+    """A connection to the first address that answers; over TLS with the usual verification for https."""
+    refusal: OSError = OSError("no address")
+    addresses = socket.getaddrinfo(place.host.strip("[]"), place.port, type=socket.SOCK_STREAM)
+    for family, kind, protocol, _, address in addresses:
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(_left(deadline))
+            connection.connect(address)
+            if place.scheme == "https":
+                import ssl  # only then: it takes 10 ms
+
+                context = ssl.create_default_context()
+                return context.wrap_socket(connection, server_hostname=place.host.strip("[]"))
+            return connection
+        except TimeoutError:
+            connection.close()
+            raise
+        except OSError as e:
+            connection.close()
+            refusal = e
+    raise refusal
+
+
+def _body(answer: bytes) -> bytes:
+    """The body of an HTTP answer that ended with the connection."""
+    strange = "is the endpoint OpenNebula's XML-RPC?"
+    head, found, body = answer.partition(b"\r\n\r\n")
+    first, *fields = head.split(b"\n")
+    status = _STATUS.match(first.rstrip(b"\r"))
+    if not found or not status:
+        raise _Trouble("the answer was cut short" if answer[:5] == b"HTTP/" else "the answer is not HTTP", strange)
+    if status[1] != b"200":
+        raise _Trouble(errors.one_line(f"HTTP status {status[1].decode()} {status[2].decode('latin-1')}", 80), strange)
+    for field in fields:
+        name, _, value = field.partition(b":")
+        if name.strip().lower() == b"content-length" and value.strip().isdigit():
+            length = int(value)
+            if len(body) < length:
+                raise _Trouble("the answer was cut short", "see oned.log, then retry")
+            return body[:length]
+    return body
+
+
+def _answer(body: bytes) -> tuple[bool, str]:
+    """(ok, XML or error text) of an answer, which is an array [ok, text, code, ...] in OpenNebula's API."""
+    try:
+        root = xml.parse(body)
+    except ValueError as e:
+        raise _Trouble(f"the answer is not XML-RPC, {e}", "is the endpoint OpenNebula's XML-RPC?") from e
+    fault = root.find("fault/value/struct")
+    if fault is not None:
+        said = " ".join(text for text in (t.strip() for t in fault.itertext()) if text)
+        raise _Trouble(f"XML-RPC fault {errors.one_line(said, 150)}", "is oned older than 6.10?")
+    values = [_text(v) for v in root.iterfind("params/param/value/array/data/value")]
+    if root.tag != "methodResponse" or len(values) < 2 or values[0] not in ("0", "1"):
+        raise _Trouble("the answer is not XML-RPC of OpenNebula", "is the endpoint OpenNebula's XML-RPC?")
+    return values[0] == "1", values[1] if values[0] == "1" else f"{values[1]} (code {','.join(values[2:3])})"
+
+
+def _text(value: Element) -> str:
+    """The text of an XML-RPC value: of its type element, or its own (an untyped value is a string)."""
+    return (value[0].text if len(value) else value.text) or ""

@@ -1,0 +1,159 @@
+"""What OpenNebula's drivers put on a command line -> a checked Call.  Pure.
+
+Shapes and traps are OpenNebula's (7.4 recorded, 6.10 the same): paths come as `/var/lib/one//datastores/...`, the
+action's name may carry `.<system driver>`, `FE:` is in front of SOURCE for clone and ln but not for mvds, and
+`disk.N` at the very end is what tells a disk from a VM's directory.  Everything else is refused: these words
+become paths on a node and the operand of ssh.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vafnebula import errors, names
+from vafnebula.one.size import size_mib
+
+SHAPES: dict[str, tuple[str, ...]] = {
+    "clone": ("FE:SOURCE", "HOST:SDIR/disk.N", "VM", "DS"),
+    "ln": ("FE:SOURCE", "HOST:SDIR/disk.N", "VM", "DS"),
+    "mkswap": ("SIZE_MB", "HOST:SDIR/disk.N", "VM", "DS"),
+    "mkimage": ("SIZE_MB", "FORMAT", "HOST:SDIR/disk.N", "VM", "DS"),
+    "mvds": ("HOST:SDIR/disk.N", "SOURCE", "VM", "DS"),
+    "delete": ("HOST:SDIR[/disk.N]", "VM", "DS"),
+}
+FORMATS = ("raw", "qcow2", "swap")
+
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
+_SDIR = re.compile(r"(?P<directory>(?P<root>/.+)/(?P<sds>[0-9]+)/(?P<vm>[0-9]+))(?:/disk\.(?P<disk>[0-9]+))?")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an action.
+
+    `directory` is the VM's on `host`, `root` the datastores' root above it, `sds` the system datastore, `disk` -1 for
+    the directory itself.  `datastore` is the last argument: the image datastore, or `sds` for volatile disks.
+    `source` is the image file as the front-end sees it, `size` bytes, `format` one of FORMATS; '' and 0 where the
+    action has none.
+    """
+
+    verb: str
+    host: str
+    vm: int
+    disk: int
+    sds: int
+    datastore: int
+    root: str
+    directory: str
+    source: str = ""
+    size: int = 0
+    format: str = ""
+
+    @property
+    def title(self) -> str:
+        """What this is, for the front of an error: OpenNebula shows 61 characters of it, and knows the VM."""
+        return f"{self.verb} of {'the VM directory' if self.disk < 0 else f'disk {self.disk}'} on {self.host}"
+
+    @property
+    def image(self) -> str:
+        """The image file as the node sees it.
+
+        The front-end may have another DATASTORE_LOCATION than the nodes, so SOURCE's `<root>/<DS>/` is replaced by the
+        root found in the destination; a SOURCE elsewhere is taken as it is (as the stock fs_lvm driver does).
+        """
+        parent, _, name = self.source.rpartition("/")
+        if parent.rpartition("/")[2] != str(self.datastore):
+            return self.source
+        return f"{self.root}/{self.datastore}/{name}"
+
+
+def verb(program: str) -> str:
+    """The action that a stub stands for: its file name without directory and `.<system driver>`."""
+    name = program.rpartition("/")[2].partition(".")[0].lower()
+    if name not in SHAPES:
+        raise errors.BadArgument(what="action", value=name, why=f"must be one of {', '.join(SHAPES)}")
+    return name
+
+
+def parse(program: str, arguments: Sequence[str]) -> Call:
+    """The checked call of stub `program` with `arguments`.  Raises BadArgument."""
+    name = verb(program)
+    shape = SHAPES[name]
+    if len(arguments) != len(shape):
+        raise errors.BadArgument(what="number of arguments", value=len(arguments), why=f"expected {' '.join(shape)}")
+    given = dict(zip(shape, arguments))
+    vm, datastore = names.identifier("VM", given["VM"]), names.identifier("DS", given["DS"])
+    host, where = _split(next(given[k] for k in shape if k.startswith("HOST:")))
+    found = _SDIR.fullmatch(where)
+    if not found or (found["disk"] is None and name != "delete"):
+        raise errors.BadArgument(what="destination", value=where, why=_why_not(where))
+    sds = _canonical("datastore", found["sds"])
+    disk = -1 if found["disk"] is None else _canonical("disk", found["disk"])
+    if _canonical("VM", found["vm"]) != vm:
+        raise errors.BadArgument(what="destination", value=where, why=f"it does not belong to VM {vm}")
+    if datastore != sds and (name in ("mkswap", "mkimage") or disk < 0):
+        raise errors.BadArgument(what="DS", value=datastore, why=f"the destination is in datastore {sds}")
+    source = ""
+    if "SOURCE" in given:
+        source = _path(given["SOURCE"])
+    elif "FE:SOURCE" in given:
+        source = _split(given["FE:SOURCE"])[1]
+    return Call(
+        verb=name,
+        host=host,
+        vm=vm,
+        disk=disk,
+        sds=sds,
+        datastore=datastore,
+        root=found["root"],
+        directory=found["directory"],
+        source=source,
+        size=size_mib("SIZE", given["SIZE_MB"]) if "SIZE_MB" in given else 0,
+        format=_format(given.get("FORMAT", "")),
+    )
+
+
+def _split(text: str) -> tuple[str, str]:
+    """`HOST:PATH` at the first colon, both checked."""
+    host, colon, path = text.partition(":")
+    if not colon:
+        raise errors.BadArgument(what="argument", value=text, why="must be HOST:PATH")
+    if not _HOST.fullmatch(host):
+        raise errors.BadArgument(what="host", value=host, why="not a host name")
+    return host, _path(path)
+
+
+def _path(text: str) -> str:
+    """An absolute path with its slashes squeezed, that means what it says."""
+    if not text.startswith("/"):
+        raise errors.BadArgument(what="path", value=text, why="must be absolute")
+    if len(text) > 1024 or any(c.isspace() or not c.isprintable() or c == ":" for c in text):
+        raise errors.BadArgument(what="path", value=text, why="must be short and without blanks, colons, control codes")
+    path = re.sub("/+", "/", text)
+    if {".", ".."} & set(path.split("/")):
+        raise errors.BadArgument(what="path", value=text, why="must not contain . or ..")
+    if len(path) > 1:
+        path = path.rstrip("/")
+    return path
+
+
+def _canonical(what: str, text: str) -> int:
+    """An id inside a path: `007` would be another file than the one that is named with its number."""
+    number = names.identifier(what, text)
+    if str(number) != text:
+        raise errors.BadArgument(what=what, value=text, why="not a plain number")
+    return number
+
+
+def _why_not(path: str) -> str:
+    if path.endswith(("/kernel", "/initrd")):
+        return "kernels and initrds are files: give their FILE datastore another TM_MAD, as ssh or shared"
+    return "expected <datastores>/<DS>/<VM>/disk.<N>"
+
+
+def _format(text: str) -> str:
+    if text and text not in FORMATS:
+        raise errors.BadArgument(what="FORMAT", value=text, why="must be raw; a file system is asked for in DISK/FS")
+    return text
