@@ -54,12 +54,12 @@ def grow(host: Host, ref: DiskRef, old: int, size: int) -> None:
 
 
 def cow_room(size: int, settings: Settings) -> int:
-    """Bytes to allocate for the changes of a classic snapshot of `size` bytes.
+    """Bytes to allocate for the changes of a classic snapshot of a disk of `size` bytes.
 
     At cow_percent = 100 it can never overflow: besides every chunk there is room for the exception tables (16 bytes a
     chunk) and their headers.  LVM caps the value at what can be used.
     """
     chunk = settings.cow_chunk
-    changes = units.round_up(size * settings.cow_percent // 100, chunk)
+    changes = units.round_up((lvm.in_extents(size) if size else 0) * settings.cow_percent // 100, chunk)
     tables = units.round_up(changes // chunk * 16 + 1, chunk) + 2 * chunk
     return lvm.in_extents(changes + tables)

@@ -11,7 +11,7 @@ from vafnebula.node.host import Host
 
 
 def clone(host: Host, request: Clone, settings: Settings) -> dict[str, object]:
-    """Make the disk.  Facts: disk made/there, cache hit/miss, origin, bytes copied.
+    """Make the disk.  Facts: result made/there, cache hit/miss, origin, bytes copied.
 
     Raises ImageMissing, ImageUnusable, ImageTooLarge before anything is changed, NoRoom, Busy, NotOurs, ...
     """
@@ -31,4 +31,4 @@ def clone(host: Host, request: Clone, settings: Settings) -> dict[str, object]:
     with disks.locked(settings, ref, "clone"):
         made_from = disks.recipe("clone", request.image.datastore, found.path, found.fingerprint, size)
         made = disks.make(host, ref, made_from, size, build)
-    return {"disk": "made" if made else "there", **cache.facts}
+    return {"result": "made" if made else "there", **cache.facts}

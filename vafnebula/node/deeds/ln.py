@@ -29,7 +29,7 @@ def ln(host: Host, request: Link, settings: Settings) -> dict[str, object]:
         made_from = disks.recipe("ln", request.image.datastore, found.path, size)
         host.unlink(disks.saved_marker(ref))
         made = disks.make(host, ref, made_from, size, build)
-    return {"disk": "made" if made else "there", **facts}
+    return {"result": "made" if made else "there", **facts}
 
 
 def _copy(
@@ -81,4 +81,4 @@ def _readonly(host: Host, request: Link, settings: Settings, found: source.Sourc
     with disks.locked(settings, ref, "ln"):
         made_from = disks.recipe("ln-ro", request.image.datastore, found.path, found.fingerprint)
         made = disks.make(host, ref, made_from, found.size, build)
-    return {"disk": "made" if made else "there", **cache.facts}
+    return {"result": "made" if made else "there", **cache.facts}

@@ -39,7 +39,7 @@ def mkimage(host: Host, request: MakeImage, settings: Settings) -> dict[str, obj
     with disks.locked(settings, ref, "mkimage"):
         made_from = disks.recipe("mkimage", request.size, request.filesystem, request.label)
         made = disks.make(host, ref, made_from, request.size, build)
-    return {"disk": "made" if made else "there"}
+    return {"result": "made" if made else "there"}
 
 
 def _maker(filesystem: str, size: int) -> tuple[str, ...]:

@@ -21,4 +21,4 @@ def mkswap(host: Host, request: MakeSwap, settings: Settings) -> dict[str, objec
     with disks.locked(settings, ref, "mkswap"):
         made_from = disks.recipe("mkswap", request.size, request.label)
         made = disks.make(host, ref, made_from, request.size, build)
-    return {"disk": "made" if made else "there"}
+    return {"result": "made" if made else "there"}

@@ -18,7 +18,7 @@ from vafnebula.node.undo import Undo
 
 
 def mvds(host: Host, request: Save, settings: Settings) -> dict[str, object]:
-    """Save.  Facts: disk saved/there, bytes of the disk.
+    """Save.  Facts: result saved/there, bytes of the disk.
 
     Raises NotFound when there is neither volume nor proof, ImageMissing when the image is not there to be replaced,
     NotOurs, BrokenSnapshot, CopyFailed; the volume is then untouched.
@@ -30,7 +30,7 @@ def mvds(host: Host, request: Save, settings: Settings) -> dict[str, object]:
         if volume is None:
             _require_proof(ref.volume, disks.saved_marker(ref), path)
             host.unlink(ref.link)
-            return {"disk": "there", "bytes": 0}
+            return {"result": "there", "bytes": 0}
         if not volume.ours:
             raise errors.NotOurs(what=f"volume {ref.vg}/{ref.volume}")
         if volume.overflowed:
@@ -42,7 +42,7 @@ def mvds(host: Host, request: Save, settings: Settings) -> dict[str, object]:
         host.write_file(disks.saved_marker(ref), path.encode())
         lvm.remove(host, ref.vg, lvm.by_name(ref.volume))
         host.unlink(ref.link)
-    return {"disk": "saved", "bytes": size}
+    return {"result": "saved", "bytes": size}
 
 
 def _require_proof(volume: str, marker: str, path: str) -> None:
