@@ -1,0 +1,111 @@
+"""One lab for the whole test session, booted when the first test asks for it.
+
+    lab          two nodes; system datastore 100 thin, 200 thick; GlusterFS; the checkout's drivers deployed
+    clean_node   n1 of that lab without volumes of ours and without VM directories
+    clean_lab    the same for every node, and no images in the datastores
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from vafnebula.lab import Lab, state
+
+# Frees names first: a thick origin cannot go before its snapshots, so all volumes of a VG go in one command.
+CLEAN = """
+for vg; do
+    volumes=$(lvs --noheadings -o lv_full_name -S 'lv_name!=vaf-thinpool' "$vg")
+    if [ -n "$volumes" ]; then lvremove -qq --yes --force $volumes >/dev/null; fi
+    rm -rf "/var/lib/one/datastores/${vg#vg-one-}"
+    install -d -o oneadmin -g oneadmin "/var/lib/one/datastores/${vg#vg-one-}"
+done
+find /run/lock/one -type f -delete
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker("lab")
+
+
+@pytest.fixture(scope="session")
+def booted(request: pytest.FixtureRequest) -> Iterator[Callable[..., Lab]]:
+    """Boots further labs; whatever happens they are gone at the end, and nothing of them is left."""
+    made: list[tuple[Lab, set[str]]] = []
+
+    def boot(name: str, **options: object) -> Lab:
+        lab = Lab.up(f"{name}-{os.getpid()}", progress=_tell(request), **options)  # type: ignore[arg-type]
+        made.append((lab, namespaces(lab)))
+        return lab
+
+    yield boot
+    for lab, _ in made:
+        lab.down()
+    assert [left for lab, spaces in made for left in leftovers(lab.spec.name, spaces)] == []
+
+
+@pytest.fixture(scope="session")
+def lab(booted: Callable[..., Lab]) -> Lab:
+    return booted("test", nodes=2, sds={100: "thin", 200: "thick"}, disk="8G")
+
+
+@pytest.fixture
+def clean_node(lab: Lab) -> str:
+    """`n1`, powered, without volumes and VM directories."""
+    return clean(lab, "n1")
+
+
+@pytest.fixture
+def clean_lab(lab: Lab) -> Lab:
+    for node in lab.nodes:
+        clean(lab, node)
+    images = [str(lab.datastore(ids)) for ids in lab.spec.images]
+    lab.run(["find", *images, "-mindepth", "1", "-delete"])
+    return lab
+
+
+def clean(lab: Lab, node: str) -> str:
+    """Remove all volumes of a node's VGs but the thin pools, all VM directories and lock files; power on first."""
+    if not lab.running(node):
+        lab.boot(node)
+    lab.sh(node, CLEAN, *(f"vg-one-{sds}" for sds in lab.spec.sds))
+    return node
+
+
+def namespaces(lab: Lab) -> set[str]:
+    """The lab's namespaces as the kernel names them: `net:[4026531840]`."""
+    own = Path(f"/proc/{lab.record.init}/ns")
+    return {os.readlink(own / kind) for kind in ("net", "mnt", "pid", "uts", "ipc")}
+
+
+def leftovers(name: str, spaces: set[str]) -> list[str]:
+    """What is left of the lab `name` that had the namespaces `spaces`: processes, mounts, taps, files."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        for kind in ("net", "mnt", "pid"):
+            try:
+                if os.readlink(process / "ns" / kind) in spaces:
+                    found.append(f"process {process.name} in the lab's {kind} namespace")
+            except (FileNotFoundError, PermissionError, ProcessLookupError):
+                continue
+    home = state.directory(name)
+    found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{home}/" in line]
+    found += [f"interface {p.name}" for p in Path("/sys/class/net").iterdir() if p.name.startswith(("tap-n", "lab0"))]
+    return [*found, str(home)] if home.exists() else found
+
+
+def _tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Show the boot's progress to whoever waits for it."""
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+
+    def tell(text: str) -> None:
+        if reporter is not None and request.config.get_verbosity() >= 0:
+            reporter.write_line(f"lab: {text}")
+
+    return tell

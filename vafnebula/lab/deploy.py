@@ -1,0 +1,94 @@
+"""What an installation puts on the front-end, and how it gets to the nodes.
+
+    CHECKOUT/mads/tm/fs_lvm_snap/...     -> REMOTES/tm/fs_lvm_snap/...        every directory of mads/ likewise
+    CHECKOUT/hooks/vnm/...               -> REMOTES/vnm/...
+    CHECKOUT/vafnebula/*.py, node/       -> REMOTES/vafnebula/vafnebula/...   the core and the node half
+                                            REMOTES/vafnebula/__main__.py     starts the node half
+    the site file                        -> REMOTES/etc/vafnebula/vafnebula.conf
+
+REMOTES is /var/lib/one/remotes.  OpenNebula copies all of it to /var/tmp/one on every node (`onehost sync -f`);
+`sync_argv` and `pack` do the same where there is no OpenNebula.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+MAIN = """\
+\"\"\"The node half: `python3 /var/tmp/one/vafnebula`, one JSON request on stdin, one reply on stdout.\"\"\"
+
+import sys
+
+from vafnebula.node import main
+
+sys.exit(main.main())
+"""
+# Replaces the nodes' copy in one step, so that a running action never sees half of it.
+UNPACK = """\
+set -e
+cd /var/tmp
+rm -rf one.new one.old
+mkdir one.new
+tar -x -f - -C one.new
+if [ -d one ]; then mv one one.old; fi
+mv one.new one
+rm -rf one.old
+"""
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of an installation: its path below REMOTES, its content, whether it is executable."""
+
+    path: Path
+    content: bytes
+    executable: bool
+
+
+def plan(checkout: Path, conf: str = "") -> list[File]:
+    """All files of an installation from `checkout`, with `conf` as the text of the site file."""
+    files = [
+        File(Path("vafnebula/__main__.py"), MAIN.encode(), executable=False),
+        File(Path("etc/vafnebula/vafnebula.conf"), conf.encode(), executable=False),
+    ]
+    package = checkout / "vafnebula"
+    for source in sorted([*package.glob("*.py"), *(package / "node").rglob("*.py")]):
+        path = Path("vafnebula/vafnebula") / source.relative_to(package)
+        files.append(File(path, source.read_bytes(), executable=False))
+    for above, below in ((checkout / "mads", Path()), (checkout / "hooks/vnm", Path("vnm"))):
+        for source in sorted(above.rglob("*")):
+            if source.is_file() and "__pycache__" not in source.parts:
+                executable = bool(source.stat().st_mode & 0o100)
+                files.append(File(below / source.relative_to(above), source.read_bytes(), executable))
+    return files
+
+
+def install(files: list[File], remotes: Path, *, uid: int, gid: int) -> None:
+    """Write `files` below `remotes`, owned by `uid`:`gid`.  What only we put there before, and is gone now, goes."""
+    for ours in (remotes / "vafnebula", remotes / "tm/fs_lvm_snap"):
+        shutil.rmtree(ours, ignore_errors=True)
+    for file in files:
+        target = remotes / file.path
+        for above in reversed(target.relative_to(remotes).parents):
+            directory = remotes / above
+            if not directory.is_dir():
+                directory.mkdir(mode=0o755)
+                os.chown(directory, uid, gid)
+        new = target.with_name(f".{target.name}.new")
+        new.write_bytes(file.content)
+        new.chmod(0o755 if file.executable else 0o644)
+        os.chown(new, uid, gid)
+        new.replace(target)
+
+
+def pack(remotes: Path) -> bytes:
+    """The tree at `remotes` as a tar file, links followed: what a node gets."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w", dereference=True) as tar:
+        tar.add(remotes, arcname=".")
+    return data.getvalue()
