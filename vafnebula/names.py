@@ -22,6 +22,7 @@ ORIGIN_PREFIX = "vaf-origin-"
 FILL_PREFIX = "vaf-fill-"
 COMPLETE = "vaf.complete"
 PINNED = "vaf.pinned"
+DEVICES = "/dev"
 
 MAX_ID = 2**31 - 1
 
@@ -65,7 +66,7 @@ def origin_key(datastore: int, source: str, fingerprint: str, size: int | None =
 
 def device(vg_name: str, volume: str) -> str:
     """The path of a volume's block device."""
-    return f"/dev/{vg_name}/{volume}"
+    return f"{DEVICES}/{vg_name}/{volume}"
 
 
 def identifier(what: str, text: str) -> int:
