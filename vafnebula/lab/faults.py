@@ -37,7 +37,7 @@ def switch(spec: Spec, kind: str, root: Callable[[Sequence[str]], Completed]) ->
         sectors = spec.disk // 512
         table = TABLES[kind].format(sectors=sectors, device=path)
         name = f"fault-{sds}"
-        root(["dmsetup", "load", name, "--table", table])
+        root(["dmsetup", "load", "--noudevsync", name, "--table", table])
         # without --noflush and --nolockfs a switch away from a failing table would wait for it
-        root(["dmsetup", "suspend", "--noflush", "--nolockfs", name])
-        root(["dmsetup", "resume", name])
+        root(["dmsetup", "suspend", "--noflush", "--nolockfs", "--noudevsync", name])
+        root(["dmsetup", "resume", "--noudevsync", name])

@@ -17,6 +17,7 @@ from vafnebula.lab.errors import LabError
 from vafnebula.lab.spec import INSIDE, Spec
 from vafnebula.lab.state import Record
 
+MACHINE = str(INSIDE / "guest/machine")
 START = 30  # seconds until a machine's process exists
 
 
@@ -26,15 +27,28 @@ def boot(record: Record, node: str) -> None:
     if pid(record, node) is not None:
         return
     backend = uml.argv(spec, node) if spec.backend == "uml" else qemu.argv(spec, node)
-    cpus = sorted(os.sched_getaffinity(0))
-    cpu = cpus[spec.index(node) % len(cpus)]
+    cpu = _quietest(spec.index(node))
     with contextlib.suppress(FileNotFoundError):
         _console(spec, node).unlink()
     # forked away: the machine belongs to the lab's PID 1, not to whoever boots it
     away = ["setsid", "--fork", "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
     enter = ["nsenter", "--target", str(record.init), "--mount", "--net", "--uts", "--ipc", "--pid", "--"]
-    machine = [str(INSIDE / "guest/machine"), node, str(cpu), *backend]
+    machine = [MACHINE, node, str(cpu), *backend]
     _start([*enter, *away, *machine], node)
+    while pid(record, node) is None and not _console(spec, node).exists():
+        time.sleep(0.002)
+
+
+def _quietest(index: int) -> int:
+    """The CPU that the fewest machines of all labs are pinned to; among equals another one for each `index`."""
+    cpus = sorted(os.sched_getaffinity(0))
+    used = dict.fromkeys(cpus, 0)
+    for name in state.names():
+        with contextlib.suppress(errors.Error):
+            for command in _machines(state.load(name).init).values():
+                pinned = int(command[command.index(MACHINE) + 2])
+                used[pinned] = used.get(pinned, 0) + 1
+    return min(cpus, key=lambda cpu: (used[cpu], (cpu - index) % len(cpus)))
 
 
 def _start(argv: list[str], node: str) -> None:
@@ -69,13 +83,21 @@ def cut(record: Record, node: str) -> None:
 
 def pid(record: Record, node: str) -> int | None:
     """The pid, as seen from outside, of the machine's PID 1; None when it is off."""
-    wanted = f"{INSIDE}/guest/machine\0{node}\0".encode()
-    for child in _children(record.init):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            command = Path(f"/proc/{child}/cmdline").read_bytes()
-            if command.startswith(b"unshare\0") and wanted in command:
-                return next(iter(_children(child)), child)
+    for outer, command in _machines(record.init).items():
+        if command[command.index(MACHINE) + 1] == node:
+            return next(iter(_children(outer)), outer)
     return None
+
+
+def _machines(init: int) -> dict[int, list[str]]:
+    """The command lines, by pid, of what holds the machines of the lab with PID 1 `init`."""
+    found = {}
+    for child in _children(init):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            command = Path(f"/proc/{child}/cmdline").read_bytes().decode(errors="replace").split("\0")
+            if command[0] == "unshare" and MACHINE in command:
+                found[child] = command
+    return found
 
 
 def _children(parent: int) -> list[int]:

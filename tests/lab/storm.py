@@ -1,0 +1,317 @@
+"""The crash matrix, run on a node: every deed, every step, three ways to be struck there.
+
+Sent to a node and started there by test_storm.py; standard library and the node package only.
+
+    python3 storm.py matrix MODE SDS      every scenario x step x strike; prints one JSON line per strike
+    python3 storm.py halt MODE SDS SCENARIO STEP STRIKE       prepares the scenario, strikes, then waits to be cut
+    python3 storm.py again MODE SDS SCENARIO                  runs the scenario's order and checks the result
+
+A step is one change of the node: an LVM command that changes something, a copy, a mkfs, the link.  `fail`: the step
+fails instead of happening.  `kill`: SIGKILL just before it.  `midway`: SIGKILL while its programs run (a copy has
+written half).  After a strike nothing corrupt may be published, after `fail` nothing may be left at all; and the same
+order, given again, must succeed with the right content and leave no debris.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+sys.path.insert(0, "/var/tmp/one/vafnebula")
+
+from vafnebula import __version__, errors, model, names, units
+from vafnebula.node import lvm, main
+from vafnebula.node.host import Host
+
+VM = 70
+STRIKES = ("fail", "kill", "midway")
+EFFECTS = (
+    "lvm", "format", "copy", "zero", "publish", "unlink", "remove_tree", "write_file", "prepare_file", "finish_file",
+    "rename",
+)  # fmt: skip
+LOOKING = ("lvs", "vgdisplay")
+
+
+class StruckHost(Host):
+    """A host that is struck at step `at` (from 1) of a deed; 0 only counts."""
+
+    def __init__(self, at: int = 0, strike: str = "fail", halt: bool = False) -> None:
+        super().__init__()
+        self.at, self.strike, self.halt, self.step = at, strike, halt, 0
+        self.steps: list[str] = []
+
+    def struck(self, name: str, arguments: tuple) -> bool:
+        if name == "lvm" and arguments[0][0] in LOOKING:
+            return False
+        self.step += 1
+        self.steps.append(arguments[0][0] if name == "lvm" else name)
+        return self.step == self.at
+
+    def blow(self, name: str, arguments: tuple) -> None:
+        if self.strike == "fail":
+            raise errors.CommandFailed(program=name, code=1, why="struck")
+        if self.strike == "midway" and name == "lvm":
+            subprocess.Popen(["sudo", "-n", *arguments[0]], start_new_session=True)
+        elif self.strike == "midway" and name == "copy":
+            argvs, locks = arguments
+            for argv in argvs:
+                _half(argv, locks)
+        if self.halt:
+            print("HALT", flush=True)
+            time.sleep(600)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _half(argv: list, locks: list) -> None:
+    """Run a copy over half of its blocks, and leave an orphan at work on the rest."""
+    counts = [a for a in argv if a.startswith("count=")]
+    if counts:
+        half = f"count={max(1, int(counts[0][6:]) // 2)}"
+        subprocess.run([half if a == counts[0] else a for a in argv], check=True, stderr=subprocess.DEVNULL)
+    subprocess.Popen(argv, pass_fds=locks, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def _wrap(name: str) -> Callable:
+    real = getattr(Host, name)
+
+    def effect(self: StruckHost, *arguments):
+        if self.struck(name, arguments):
+            self.blow(name, arguments)
+        return real(self, *arguments)
+
+    return effect
+
+
+for _name in EFFECTS:
+    setattr(StruckHost, _name, _wrap(_name))
+
+
+class Bench:
+    """One VG in one mode, with images, scenarios and checks."""
+
+    def __init__(self, mode: str, sds: int) -> None:
+        self.mode, self.sds, self.vg = mode, sds, names.vg(sds)
+        self.directory = f"/var/lib/one/datastores/{sds}/{VM}"
+        self.images = f"/var/lib/one/vaf-storm-{sds}/1"
+        self.settings = model.Settings(mode=mode, cache_min_age=0, lock_wait=60)
+        os.makedirs(self.images, exist_ok=True)
+
+    def image(self, name: str) -> model.Image:
+        """A 9 MiB image with a hole and an odd length, the same at every call."""
+        path = f"{self.images}/{name}"
+        if not os.path.exists(path):
+            with open(f"{path}.new", "wb") as f:
+                f.write(pattern(name, 3 * units.MIB))
+                f.seek(8 * units.MIB)
+                f.write(pattern(name, units.MIB + 777))
+            os.rename(f"{path}.new", path)
+        return model.Image(1, path)
+
+    def ref(self, disk: int) -> model.DiskRef:
+        return model.DiskRef(VM, disk, 3, self.sds, self.directory)
+
+    def order(self, request: object, host: Host) -> model.Reply:
+        return main.answer(model.Order(__version__, request, self.settings).to_json(), host)
+
+    def do(self, request: object) -> None:
+        reply = self.order(request, Host())
+        if reply.error:
+            raise AssertionError(f"{request}: {reply.error}: {reply.text}")
+
+    # --- scenarios: what to prepare, what to order, what must be true afterwards
+
+    def scenarios(self) -> Iterator[tuple[str, Callable[[], None], object, Callable[[], None]]]:
+        base = self.image("base")
+        clone = model.Clone(self.ref(0), base, 0)
+        large = model.Clone(self.ref(0), base, 40 * units.MIB)
+        copy = model.Link(self.ref(0), self.image("data"), 0, False)
+        cd = model.Link(self.ref(0), base, 0, True)
+        swap = model.MakeSwap(self.ref(0), 8 * units.MIB, "swap-0")
+        ext4 = model.MakeImage(self.ref(0), 16 * units.MIB, "ext4", "scratch-0")
+        save = model.Save(self.ref(0), self.image("data"))
+        delete = model.Delete(VM, 0, self.sds, self.directory)
+        delete_all = model.Delete(VM, -1, self.sds, self.directory)
+
+        def nothing() -> None:
+            pass
+
+        def warm() -> None:
+            self.do(model.Clone(self.ref(9), base, 0))
+
+        def filled() -> None:
+            self.do(clone)
+
+        def dirty() -> None:
+            self.renew("data")
+            self.do(copy)
+            self.write(0, 4 * units.MIB, pattern("guest", units.MIB))
+
+        def same() -> None:
+            self.require_content(0, base.path)
+
+        def labelled(kind: str) -> Callable[[], None]:
+            return lambda: self.require_type(0, kind)
+
+        yield "clone-cold", nothing, clone, same
+        yield "clone-warm", warm, clone, same
+        yield "clone-large", warm, large, same
+        yield "ln", nothing, copy, lambda: self.require_content(0, copy.image.path)
+        yield "ln-readonly", warm, cd, same
+        yield "mkswap", nothing, swap, labelled("swap")
+        yield "mkimage", nothing, ext4, labelled("ext4")
+        yield "mvds", dirty, save, self.require_saved
+        yield "delete", filled, delete, self.require_gone
+        yield "delete-all", filled, delete_all, self.require_gone
+
+    def renew(self, name: str) -> None:
+        path = f"{self.images}/{name}"
+        if os.path.exists(path):
+            os.unlink(path)
+        self.image(name)
+
+    def write(self, disk: int, offset: int, content: bytes) -> None:
+        with open(self.ref(disk).link, "r+b", buffering=0) as f:
+            f.seek(offset)
+            f.write(content)
+            os.fsync(f.fileno())
+
+    # --- checks
+
+    def require_content(self, disk: int, path: str) -> None:
+        with open(path, "rb") as image, open(self.ref(disk).link, "rb") as device:
+            wanted, got = image.read(), device.read()
+        assert got[: len(wanted)] == wanted, f"disk.{disk} differs from its image"
+        assert not got[len(wanted) :].strip(b"\0"), f"disk.{disk} has older content behind its image"
+
+    def require_type(self, disk: int, kind: str) -> None:
+        done = subprocess.run(
+            ["/usr/sbin/blkid", "-p", "-o", "value", "-s", "TYPE", self.ref(disk).link], capture_output=True
+        )
+        assert done.stdout.decode().strip() == kind, f"disk.{disk} is not {kind}: {done}"
+
+    def require_saved(self) -> None:
+        data = bytearray(self.original("data"))
+        data[4 * units.MIB : 5 * units.MIB] = pattern("guest", units.MIB)
+        assert self.digest("data") == hashlib.md5(data).hexdigest(), "the image is not what the guest wrote"
+        self.require_gone()
+
+    def require_gone(self) -> None:
+        assert not os.path.lexists(self.ref(0).link), "the link is left"
+        assert not [v for v in self.volumes() if v.startswith(f"lv-one-{VM}-0")], "the volume is left"
+
+    def original(self, name: str) -> bytes:
+        content = pattern(name, 3 * units.MIB) + bytes(5 * units.MIB) + pattern(name, units.MIB + 777)
+        assert len(content) == 9 * units.MIB + 777
+        return content
+
+    def digest(self, name: str) -> str:
+        with open(f"{self.images}/{name}", "rb") as f:
+            return hashlib.md5(f.read()).hexdigest()
+
+    def volumes(self) -> list[str]:
+        return [v.name for v in lvm.group(Host(), self.vg).volumes if v.name != names.THIN_POOL]
+
+    def files(self) -> list[str]:
+        found = [f"{d}/{n}" for d in (self.images, self.directory) if os.path.isdir(d) for n in os.listdir(d)]
+        return sorted(f for f in found if not f.endswith(".saved"))
+
+    def debris(self) -> list[str]:
+        """What no finished action leaves: fills, temporary files, origins that are not complete."""
+        volumes = lvm.group(Host(), self.vg).volumes
+        return [
+            *(v.name for v in volumes if v.name.startswith(names.FILL_PREFIX)),
+            *(v.name for v in volumes if v.name.startswith(names.ORIGIN_PREFIX) and names.COMPLETE not in v.tags),
+            *(f for f in self.files() if ".vaf-" in f or f.endswith(".new")),
+        ]
+
+    def reset(self) -> None:
+        """Nothing of the VM, no origins."""
+        self.do(model.Delete(VM, -1, self.sds, self.directory))
+        lvm.remove(Host(), self.vg, 'lv_name=~"^vaf-(origin|fill)-"')
+        for f in os.listdir(self.images):
+            if ".vaf-" in f:
+                os.unlink(f"{self.images}/{f}")
+
+
+def pattern(seed: str, size: int) -> bytes:
+    return hashlib.shake_128(seed.encode()).digest(size)
+
+
+def strike(bench: Bench, order: object, at: int, how: str, halt: bool = False) -> str:
+    """Run the order in a child that is struck; what became of it: the error's class, "" or "killed"."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        reply = bench.order(order, StruckHost(at, how, halt))
+        os.write(writer, reply.error.encode() + b".")
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as f:
+        said = f.read().decode()
+    os.waitpid(child, 0)
+    return said[:-1] if said.endswith(".") else "killed"
+
+
+def matrix(bench: Bench) -> None:
+    for name, prepare, order, check in bench.scenarios():
+        bench.reset()
+        prepare()
+        counting = StruckHost()
+        reply = bench.order(order, counting)
+        assert not reply.error, (name, reply)
+        for at in range(1, counting.step + 1):
+            for how in STRIKES:
+                what = counting.steps[at - 1]
+                bench.reset()
+                prepare()
+                before = bench.volumes(), bench.files()
+                result = {"scenario": name, "step": at, "what": what, "strike": how}
+                try:
+                    end = strike(bench, order, at, how)
+                    if how == "fail":
+                        assert end, "struck, but the reply is a success"
+                        left = [v for v in bench.volumes() if v not in before[0] and names.ORIGIN_PREFIX not in v]
+                        assert not left and bench.files() == before[1], f"left {left}, {bench.files()}"
+                    elif os.path.lexists(bench.ref(0).link) and name != "mvds" and not name.startswith("delete"):
+                        check()  # what is published is good
+                    reply = bench.order(order, Host())
+                    assert not reply.error, f"again: {reply.error}: {reply.text}"
+                    check()
+                    assert not bench.debris(), f"debris {bench.debris()}"
+                    result["ok"] = True
+                except AssertionError as e:
+                    result["ok"] = False
+                    result["why"] = str(e)
+                print(json.dumps(result), flush=True)
+    bench.reset()
+
+
+def run(argv: list) -> None:
+    what, bench = argv[1], Bench(argv[2], int(argv[3]))
+    if what == "matrix":
+        matrix(bench)
+        return
+    _, prepare, order, check = next(s for s in bench.scenarios() if s[0] == argv[4])
+    if what == "halt":
+        bench.reset()
+        prepare()
+        strike(bench, order, int(argv[5]), argv[6], halt=True)
+    else:
+        if os.path.lexists(bench.ref(0).link):
+            check()
+        reply = bench.order(order, Host())
+        assert not reply.error, f"{reply.error}: {reply.text}"
+        check()
+        assert not bench.debris(), bench.debris()
+        print("GOOD")
+
+
+if __name__ == "__main__":
+    run(sys.argv)
