@@ -53,7 +53,11 @@ def run(
 
 
 def run_together(
-    argvs: Sequence[Sequence[str]], *, timeout: float | None, pass_fds: Sequence[int] = ()
+    argvs: Sequence[Sequence[str]],
+    *,
+    timeout: float | None,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> list[Completed]:
     """Run several programs at once, each of few words (their output waits in pipes), and check them all.
 
@@ -62,7 +66,7 @@ def run_together(
     children: list[tuple[Sequence[str], subprocess.Popen[bytes]]] = []
     try:
         for argv in argvs:
-            children.append((argv, _start(argv, False, None, None, pass_fds)))
+            children.append((argv, _start(argv, False, env, None, pass_fds)))
     except BaseException:
         for _, child in children:
             _end(child)

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from vafnebula import errors, process
 from vafnebula.node import signals
 
+# The PATH of an ssh command has no sbin on Debian, and nothing else of the login's environment concerns us.
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 LVM_TIMEOUT = 120.0  # seconds; LVM waits for its own locks, and a busy VG makes it slow
 TOOL_TIMEOUT = 600.0  # mkfs, qemu-img info: they touch metadata only
 BLKZEROOUT = 0x127F  # linux/fs.h: _IO(0x12, 127)
@@ -32,19 +34,19 @@ class Host:
     def lvm(self, argv: Sequence[str]) -> process.Completed:
         """Run an LVM command as root, to its end whatever signal comes.  The caller judges the exit code."""
         with signals.shielded():
-            return process.run(["sudo", "-n", *argv], timeout=LVM_TIMEOUT, check=False)
+            return process.run(["sudo", "-n", *argv], timeout=LVM_TIMEOUT, check=False, env=ENVIRONMENT)
 
     def query(self, argv: Sequence[str]) -> process.Completed:
         """Run a program that only looks."""
-        return process.run(argv, timeout=TOOL_TIMEOUT)
+        return process.run(argv, timeout=TOOL_TIMEOUT, env=ENVIRONMENT)
 
     def format(self, argv: Sequence[str]) -> None:
         """Run mkfs or mkswap.  Raises CommandFailed."""
-        process.run(argv, timeout=TOOL_TIMEOUT)
+        process.run(argv, timeout=TOOL_TIMEOUT, env=ENVIRONMENT)
 
     def copy(self, argvs: Sequence[Sequence[str]], locks: Sequence[int]) -> list[process.Completed]:
         """Run copying programs at once, for as long as they take; `locks` stay held until they end."""
-        return process.run_together(argvs, timeout=None, pass_fds=locks)
+        return process.run_together(argvs, timeout=None, env=ENVIRONMENT, pass_fds=locks)
 
     def zero(self, device: str, offset: int, length: int) -> None:
         """Make bytes [offset, offset+length) of `device` read as zeros, by the device's own means if it has any."""
