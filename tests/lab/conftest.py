@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from vafnebula.lab import Lab, state
+from tests.lab.residue import leftovers, namespaces
+from vafnebula.lab import Lab
 
 # Frees names first: a thick origin cannot go before its snapshots, so all volumes of a VG go in one command.
 CLEAN = """
@@ -78,34 +79,14 @@ def clean(lab: Lab, node: str) -> str:
     return node
 
 
-def namespaces(lab: Lab) -> set[str]:
-    """The lab's namespaces as the kernel names them: `net:[4026531840]`."""
-    own = Path(f"/proc/{lab.record.init}/ns")
-    return {os.readlink(own / kind) for kind in ("net", "mnt", "pid", "uts", "ipc")}
-
-
-def leftovers(name: str, spaces: set[str]) -> list[str]:
-    """What is left of the lab `name` that had the namespaces `spaces`: processes, mounts, taps, files."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        for kind in ("net", "mnt", "pid"):
-            try:
-                if os.readlink(process / "ns" / kind) in spaces:
-                    found.append(f"process {process.name} in the lab's {kind} namespace")
-            except (FileNotFoundError, PermissionError, ProcessLookupError):
-                continue
-    home = state.directory(name)
-    found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{home}/" in line]
-    found += [f"interface {p.name}" for p in Path("/sys/class/net").iterdir() if p.name.startswith(("tap-n", "lab0"))]
-    return [*found, str(home)] if home.exists() else found
-
-
 def _tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Show the boot's progress to whoever waits for it."""
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    plugins = request.config.pluginmanager
+    reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
 
     def tell(text: str) -> None:
-        if reporter is not None and request.config.get_verbosity() >= 0:
-            reporter.write_line(f"lab: {text}")
+        if reporter is not None and capture is not None and request.config.get_verbosity() >= 0:
+            with capture.global_and_fixture_disabled():
+                reporter.write_line(f"lab: {text}")
 
     return tell

@@ -57,7 +57,7 @@ class StruckHost(Host):
         if self.strike == "fail":
             raise errors.CommandFailed(program=name, code=1, why="struck")
         if self.strike == "midway" and name == "lvm":
-            subprocess.Popen(["sudo", "-n", *arguments[0]], start_new_session=True)
+            _orphan(["sudo", "-n", *arguments[0]])
         elif self.strike == "midway" and name == "copy":
             argvs, locks = arguments
             for argv in argvs:
