@@ -75,6 +75,7 @@ def make(host: Host, ref: DiskRef, made_from: str, size: int, build: Build) -> b
             build(tags)
         if not os.path.exists(ref.device):  # a classic snapshot of an inactive origin is made inactive
             lvm.activate(host, ref.vg, ref.volume)
+        undo.push(ref.link, partial(host.unlink, ref.link))
         host.publish(ref.device, ref.link)
         undo.commit()
     return True
