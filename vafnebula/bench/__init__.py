@@ -1,0 +1,1 @@
+"""Measurements in a lab: rounds alternated, median and min, each beside a reference of the same run."""

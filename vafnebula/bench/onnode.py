@@ -1,0 +1,69 @@
+"""A stopwatch on a node: programs run there one after the other, each timed from fork to exit, in one ssh.
+
+The node half times its deed on the node too, so both see the same clock, the same interpreter and no network.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from vafnebula import errors
+from vafnebula.lab import Lab
+
+PATIENCE = 900.0  # seconds for all steps together
+
+# Runs on the node as oneadmin or root: steps as JSON on stdin, their seconds as JSON on stdout.
+STOPWATCH = """\
+import json, os, subprocess, sys, time
+os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+took = []
+for step in json.load(sys.stdin):
+    began = time.monotonic()
+    done = subprocess.run(step["argv"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    took.append(time.monotonic() - began)
+    if done.returncode and step["check"]:
+        sys.exit("%s: %s" % (step["argv"], done.stderr.decode(errors="replace")))
+print(json.dumps(took))
+"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One program; with `check` the whole sequence ends when it fails."""
+
+    argv: tuple[str, ...]
+    check: bool = True
+
+
+def step(*argv: str, check: bool = True) -> Step:
+    return Step(argv, check)
+
+
+def timed(lab: Lab, node: str, steps: Sequence[Step], user: str = "oneadmin") -> list[float]:
+    """Run the steps on `node`; the seconds of each.  Raises CommandFailed naming the step that failed."""
+    order = json.dumps([asdict(s) for s in steps]).encode()
+    done = lab.ssh(node, ["python3", "-I", "-c", STOPWATCH], user=user, input=order, timeout=PATIENCE, check=False)
+    if done.code != 0:
+        raise errors.CommandFailed(program=f"steps on {node}", code=done.code, why=done.why)
+    took: list[float] = json.loads(done.out)
+    return took
+
+
+def drop_caches(lab: Lab, node: str) -> None:
+    """Make the node forget file contents, so that every copy reads the datastore."""
+    lab.sh(node, "sync; echo 3 >/proc/sys/vm/drop_caches")
+
+
+def deed_facts(lab: Lab, node: str, verb: str, vm: int, disk: int) -> dict[str, str]:
+    """The facts that the node half logged for its last deed of that kind, e.g. {"seconds": "0.210", "cache": "hit"}."""
+    wanted = f": {verb} vm={vm} disk={disk} "
+    for _ in range(50):
+        text = lab.sh(node, "cat /var/log/syslog.0 /var/log/syslog 2>/dev/null || :")
+        found = [line for line in text.splitlines() if wanted in line and "seconds=" in line]
+        if found:
+            return dict(word.split("=", 1) for word in found[-1].split(wanted, 1)[1].split() if "=" in word)
+        time.sleep(0.1)  # syslogd writes when it gets to it
+    raise errors.CommandFailed(program="syslogd", code=1, why=f"{node} logged no {verb} of disk {disk} of VM {vm}")

@@ -1,0 +1,91 @@
+"""A stand-in for OpenNebula's core: one.vm.info over XML-RPC, and a driver manager that starts drivers as one_tm does.
+
+    python -I -S oned.py        on the lab's front-end, as oneadmin, with the environment that oned has
+
+It is told by JSON lines on stdin and answers by JSON lines on stdout:
+
+    {"vm": 7, "xml": "<VM>..."}                the record of VM 7 from now on; "" forgets it
+    {"run": 1, "argv": ["/var/lib/one/..."]}   run a program
+    -> {"port": 2633}                          once, when the API answers
+    -> {"run": 1, "code": 0, "seconds": 0.41, "out": "", "err": ""}      when it has ended; seconds from fork to exit
+
+Programs run at once, each as soon as it is told.  At the end of stdin all of it ends.  Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from socketserver import ThreadingMixIn
+from typing import Any
+from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
+
+PORT = 2633
+NO_EXISTS = 0x0400  # OpenNebula's code for an object that is not there
+
+
+class Api(ThreadingMixIn, SimpleXMLRPCServer):
+    """one.vm.info and nothing else: [ok, XML or reason, code, object], as OpenNebula answers."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, records: Mapping[int, str]) -> None:
+        super().__init__(("127.0.0.1", PORT), Handler, logRequests=False)
+        self.records = records
+        self.register_function(self.info, "one.vm.info")
+
+    def info(self, *params: Any) -> list[Any]:
+        _session, vm, _decrypt = params
+        if vm in self.records:
+            return [True, self.records[vm], 0, -1]
+        return [False, f"[one.vm.info] Error getting virtual machine [{vm}].", NO_EXISTS, vm]
+
+
+class Handler(SimpleXMLRPCRequestHandler):
+    rpc_paths = ("/RPC2",)
+
+
+def run(number: int, argv: Sequence[str], lock: threading.Lock) -> None:
+    """Run `argv` and tell how it ended.  A program that cannot be started has code 127."""
+    began = time.monotonic()
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        code, out, err = done.returncode, done.stdout, done.stderr
+    except OSError as e:
+        code, out, err = 127, b"", str(e).encode()
+    seconds = time.monotonic() - began
+    texts = {"out": out.decode(errors="replace"), "err": err.decode(errors="replace")}
+    tell({"run": number, "code": code, "seconds": seconds, **texts}, lock)
+
+
+def tell(answer: Mapping[str, Any], lock: threading.Lock) -> None:
+    with lock, contextlib.suppress(BrokenPipeError):  # whoever asked is gone; the end of stdin comes next
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def main() -> None:
+    records: dict[int, str] = {}
+    lock = threading.Lock()
+    api = Api(records)
+    threading.Thread(target=api.serve_forever, daemon=True).start()
+    tell({"port": PORT}, lock)
+    for line in sys.stdin:
+        told = json.loads(line)
+        if "vm" in told:
+            records[told["vm"]] = told["xml"]
+        else:
+            threading.Thread(target=run, args=(told["run"], told["argv"], lock), daemon=True).start()
+    os.killpg(0, signal.SIGKILL)  # programs that still run go too: a lab's `enter` made us the leader of a group
+
+
+if __name__ == "__main__":
+    main()
