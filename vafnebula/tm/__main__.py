@@ -5,6 +5,10 @@ import sys
 
 sys.path.insert(0, __file__.rsplit("/", 3)[0])
 
-from vafnebula.tm.main import main
+try:
+    from vafnebula.tm.main import main
+except Exception as e:  # noqa: BLE001  files missing, or a Python that is too old to read them: still one line
+    what = getattr(e, "name", "") or getattr(e, "msg", "")
+    sys.exit(f"vafnebula cannot be started ({type(e).__name__} {what}); run its installer again")
 
 sys.exit(main(sys.argv[1:]))

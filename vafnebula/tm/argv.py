@@ -111,7 +111,7 @@ def parse(program: str, arguments: Sequence[str]) -> Call:
         directory=found["directory"],
         source=source,
         size=size_mib("SIZE", given["SIZE_MB"]) if "SIZE_MB" in given else 0,
-        format=_format(given.get("FORMAT", "")),
+        format=_format(given["FORMAT"]) if "FORMAT" in given else "",
     )
 
 
@@ -154,6 +154,6 @@ def _why_not(path: str) -> str:
 
 
 def _format(text: str) -> str:
-    if text and text not in FORMATS:
+    if text not in FORMATS:
         raise errors.BadArgument(what="FORMAT", value=text, why="must be raw; a file system is asked for in DISK/FS")
     return text

@@ -16,6 +16,10 @@ from vafnebula.one import rpc
 
 RUNNING = Path(__file__).parents[2] / "data/vm/vm-running.xml"
 PASSWORD = "opennebula"
+FAULT = (
+    b"<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>-506</int></value></member>"
+    b"<member><name>faultString</name><value>no method</value></member></struct></value></fault></methodResponse>"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -114,9 +118,7 @@ def test_silence_and_dripping_end_at_the_deadline(answer: bytes, monkeypatch: py
         (b"HTTP/1.1 200 OK\r\n\r\n", "not XML-RPC"),
         (b"HTTP/1.1 200 OK\r\n\r\n<methodResponse><params/></methodResponse>", "not XML-RPC of OpenNebula"),
         (
-            b"HTTP/1.1 200 OK\r\n\r\n<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>-506"
-            b"</int></value></member><member><name>faultString</name><value>no method</value></member></struct></value>"
-            b"</fault></methodResponse>",
+            b"HTTP/1.1 200 OK\r\n\r\n" + FAULT,
             "XML-RPC fault faultCode -506 faultString no method",
         ),
     ],

@@ -12,7 +12,7 @@ def test_megabytes_are_mebibytes() -> None:
     assert size_mib("SIZE", "20") == 20 * units.MIB
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "1e3", "0x10", " 1", "１", "99999999999", str(MAX_MIB + 1)])
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "1e3", "0x10", " 1", "\uff11", "99999999999", str(MAX_MIB + 1)])
 def test_what_is_not_a_size_is_refused(text: str) -> None:
     with pytest.raises(errors.BadArgument, match="SIZE"):
         size_mib("SIZE", text)
