@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.residue import leftovers, namespaces
-from vafnebula.lab import Lab
+from tests.lab.residue import leftovers, processes
+from vafnebula.lab import Lab, state
 
 # Frees names first: a thick origin cannot go before its snapshots, so all volumes of a VG go in one command.
 CLEAN = """
@@ -38,17 +38,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def booted(request: pytest.FixtureRequest) -> Iterator[Callable[..., Lab]]:
     """Boots further labs; whatever happens they are gone at the end, and nothing of them is left."""
-    made: list[tuple[Lab, set[str]]] = []
+    made: list[Lab] = []
 
     def boot(name: str, **options: object) -> Lab:
         lab = Lab.up(f"{name}-{os.getpid()}", progress=_tell(request), **options)  # type: ignore[arg-type]
-        made.append((lab, namespaces(lab)))
+        made.append(lab)
         return lab
 
     yield boot
-    for lab, _ in made:
+    left = []
+    for lab in made:
+        before = processes(lab) if state.is_up(lab.spec.name) else set()
         lab.down()
-    assert [left for lab, spaces in made for left in leftovers(lab.spec.name, spaces)] == []
+        left += leftovers(lab.spec.name, before)
+    assert left == []
 
 
 @pytest.fixture(scope="session")

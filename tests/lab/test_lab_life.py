@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.residue import leftovers, namespaces
+from tests.lab.residue import Process, leftovers, processes
 from vafnebula.lab import Lab, state
 from vafnebula.lab.errors import LabError, NoLab
 
@@ -50,12 +50,12 @@ def checkout() -> Path:
     return Path(__file__).parents[2]
 
 
-def gone(name: str, spaces: set[str]) -> None:
+def gone(name: str, before: set[Process]) -> None:
     """Assert that in the end nothing is left of the lab."""
     end = time.monotonic() + 30
-    while leftovers(name, spaces) and time.monotonic() < end:
+    while leftovers(name, before) and time.monotonic() < end:
         time.sleep(0.05)
-    assert leftovers(name, spaces) == []
+    assert leftovers(name, before) == []
 
 
 @pytest.mark.parametrize(
@@ -72,19 +72,19 @@ def test_the_death_of_any_of_its_processes_ends_a_lab(
     name: str, maker: subprocess.Popen[bytes], victim: str, number: int
 ) -> None:
     lab = Lab.attach(name)
-    spaces = namespaces(lab)
+    before = processes(lab)
     pids = {"creator": maker.pid, "supervisor": lab.record.supervisor, "init": lab.record.init}
     os.kill(pids[victim], number)
-    gone(name, spaces)
+    gone(name, before)
     with pytest.raises(NoLab):
         Lab.attach(name)
 
 
 def test_down_from_another_process(name: str, maker: subprocess.Popen[bytes]) -> None:
     lab = Lab.attach(name)
-    spaces = namespaces(lab)
+    before = processes(lab)
     lab.down()
-    assert leftovers(name, spaces) == []
+    assert leftovers(name, before) == []
     lab.down()
 
 
@@ -98,12 +98,12 @@ def test_the_command_line_leaves_a_lab_behind_until_down(name: str) -> None:
     again = command("up", *options)
     assert again.returncode == 1
     assert again.stderr.splitlines()[-1].startswith(f"Error: lab: {name}: it is up already; ")
-    spaces = namespaces(Lab.attach(name))
+    before = processes(Lab.attach(name))
     assert command("cut", "--name", name, "n1").returncode == 0
     assert f"{name}  uml  n1:off" in command("status").stdout
     assert command("boot", "--name", name, "n1").returncode == 0
     assert command("down", "--name", name).returncode == 0
-    assert leftovers(name, spaces) == []
+    assert leftovers(name, before) == []
     assert command("down", "--name", name).stderr.startswith(f"Error: lab: {name} is not there: ")
 
 
@@ -113,10 +113,10 @@ def test_interrupting_up_leaves_nothing(name: str) -> None:
         while not (state.directory(name) / "n1/console.log").exists():
             assert process.poll() is None
             time.sleep(0.01)
-        spaces = namespaces(Lab.attach(name))
+        before = processes(Lab.attach(name))
         process.send_signal(signal.SIGINT)
         assert process.wait(60) != 0
-    gone(name, spaces)
+    gone(name, before)
 
 
 def test_a_node_that_does_not_boot_is_one_line_and_leaves_only_its_console(
@@ -146,9 +146,9 @@ def test_three_cycles(booted: Callable[..., Lab]) -> None:
     for cycle in range(3):
         lab = booted(f"cycle{cycle}", nodes=2, disk="256M")
         lab.ssh("n2", ["sudo", "-n", "/usr/sbin/lvs"])
-        spaces = namespaces(lab)
+        before = processes(lab)
         lab.down()
-        assert leftovers(lab.spec.name, spaces) == []
+        assert leftovers(lab.spec.name, before) == []
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:

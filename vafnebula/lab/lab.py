@@ -7,6 +7,7 @@ import os
 import select
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -168,15 +169,8 @@ class Lab:
         """Take the lab away; nothing when it is gone."""
         if self._keeper is not None:
             _end(self._keeper)
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.record.supervisor, 15)
-            end = time.monotonic() + START
-            while state.is_up(self.spec.name):
-                if time.monotonic() > end:
-                    advice = f"kill -9 {self.record.supervisor} {self.record.init}"
-                    raise LabError(what="down", why="its supervisor does not end", advice=advice)
-                time.sleep(0.01)
+        elif state.is_up(self.spec.name):
+            _end_of_other(self.record)
         state.sweep(self.spec.name)
 
     def _keep_consoles(self, error: LabError) -> None:
@@ -371,3 +365,16 @@ def _end(keeper: subprocess.Popen[bytes]) -> None:
     for pipe in (keeper.stdin, keeper.stdout):
         if pipe is not None:
             pipe.close()
+
+
+def _end_of_other(record: Record) -> None:
+    """End a supervisor that another process started.  Raises LabError."""
+    with contextlib.suppress(ProcessLookupError):
+        keeper = os.pidfd_open(record.supervisor)
+        try:
+            signal.pidfd_send_signal(keeper, signal.SIGTERM)
+            if not select.select([keeper], [], [], START)[0]:
+                advice = f"kill -9 {record.supervisor} {record.init}"
+                raise LabError(what="down", why="its supervisor does not end", advice=advice)
+        finally:
+            os.close(keeper)
