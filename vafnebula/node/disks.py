@@ -7,7 +7,6 @@ published, or belongs to an older incarnation of the VM: it is removed and made 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,7 +43,7 @@ def disk_lock(vm: int, disk: int) -> str:
 
 def recipe(verb: str, *parts: object) -> str:
     """What a disk is made from, as a short digest for its tag."""
-    return hashlib.sha256("\0".join((verb, *map(str, parts))).encode()).hexdigest()[:16]
+    return names.digest(verb, *map(str, parts))[:16]
 
 
 def make(host: Host, ref: DiskRef, made_from: str, size: int, build: Build) -> bool:
@@ -125,6 +124,7 @@ def require_place(directory: str, sds: int, vm: int) -> None:
 
     The front-end half has checked this; what removes directory trees checks it again.
     """
-    plain = directory == os.path.normpath(directory) and directory.startswith("/") and directory.isprintable()
+    absolute = directory.startswith("/") and not directory.startswith("//")  # normpath keeps two slashes
+    plain = absolute and directory == os.path.normpath(directory) and directory.isprintable()
     if not plain or directory.split("/")[-2:] != [str(sds), str(vm)] or directory.count("/") < 3:
         raise errors.BadArgument(what="VM directory", value=directory, why=f"not <root>/{sds}/{vm}")

@@ -1,15 +1,14 @@
 """Host: the effects a deed has on its node, each one method.
 
 Everything that changes something goes through here, so that a test can fail, kill or halt a deed at any step by
-subclassing.  Only process.run starts programs; LVM goes through `sudo -n`, everything else runs as oneadmin, who owns
-the VM directories and, through group disk, may open the volumes.
+subclassing.  Only process.run starts programs; LVM and mkfs.xfs go through `sudo -n`, everything else runs as
+oneadmin, who owns the VM directories and, through group disk, may open the volumes.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import struct
 import time
 from collections.abc import Sequence
@@ -40,9 +39,9 @@ class Host:
         """Run a program that only looks."""
         return process.run(argv, timeout=TOOL_TIMEOUT, env=ENVIRONMENT)
 
-    def format(self, argv: Sequence[str]) -> None:
-        """Run mkfs or mkswap.  Raises CommandFailed."""
-        process.run(argv, timeout=TOOL_TIMEOUT, env=ENVIRONMENT)
+    def format(self, argv: Sequence[str], *, root: bool = False) -> None:
+        """Run mkfs or mkswap, with `root` through sudo.  Raises CommandFailed."""
+        process.run(["sudo", "-n", *argv] if root else argv, timeout=TOOL_TIMEOUT, env=ENVIRONMENT)
 
     def copy(self, argvs: Sequence[Sequence[str]], locks: Sequence[int]) -> list[process.Completed]:
         """Run copying programs at once, for as long as they take; `locks` stay held until they end."""
@@ -87,6 +86,8 @@ class Host:
         if os.path.islink(directory):
             raise errors.NotOurs(what=f"link {directory} in place of a VM directory")
         if os.path.exists(directory):
+            import shutil  # loads three compression libraries; only a delete needs it
+
             shutil.rmtree(directory)
 
     def write_file(self, path: str, content: bytes) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-import traceback
 from typing import Any
 
 from vafnebula import __version__, errors, log
@@ -46,6 +45,8 @@ def answer(text: bytes, host: Host) -> Reply:
         log.trouble(what, error=type(e).__name__, why=e)
         return Reply(__version__, error=type(e).__name__, text=str(e))
     except Exception as e:  # noqa: BLE001  the outermost place
+        import traceback  # costs more than a tenth of a warm clone to load
+
         log.trouble(what, traceback=traceback.format_exc())
         return Reply(__version__, error="Bug", text=str(errors.Bug(why=f"{type(e).__name__} in {what}")))
 

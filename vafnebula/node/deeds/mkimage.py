@@ -34,7 +34,8 @@ def mkimage(host: Host, request: MakeImage, settings: Settings) -> dict[str, obj
     def build(tags: Sequence[str]) -> None:
         snapshots.of_zeros(host, settings, ref, lvm.in_extents(request.size), tags)
         if argv:
-            host.format([*argv, "-L", request.label, ref.device])
+            # mkfs.xfs sets the device's block size, which the kernel grants to root alone (BLKBSZSET).
+            host.format([*argv, "-L", request.label, ref.device], root=request.filesystem == "xfs")
 
     with disks.locked(settings, ref, "mkimage"):
         made_from = disks.recipe("mkimage", request.size, request.filesystem, request.label)
