@@ -3,7 +3,6 @@
     CHECKOUT/mads/tm/fs_lvm_snap/...     -> REMOTES/tm/fs_lvm_snap/...        every directory of mads/ likewise
     CHECKOUT/hooks/vnm/...               -> REMOTES/vnm/...
     CHECKOUT/vafnebula/*.py, tm/, one/, node/ -> REMOTES/vafnebula/vafnebula/...   the core and both halves
-                                            REMOTES/vafnebula/python          names the front-end's interpreter
                                             REMOTES/vafnebula/__main__.py     starts the node half
     the site file                        -> REMOTES/etc/vafnebula/vafnebula.conf
 
@@ -28,11 +27,6 @@ import sys
 from vafnebula.node import main
 
 sys.exit(main.main())
-"""
-# What the stubs start; a link would be followed, and the interpreter itself copied to every node.
-PYTHON = """\
-#!/bin/sh
-exec /usr/bin/python3 "$@"
 """
 # Replaces the nodes' copy in one step, so that a running action never sees half of it.
 UNPACK = """\
@@ -60,7 +54,6 @@ def plan(checkout: Path, conf: str = "") -> list[File]:
     """All files of an installation from `checkout`, with `conf` as the text of the site file."""
     files = [
         File(Path("vafnebula/__main__.py"), MAIN.encode(), executable=False),
-        File(Path("vafnebula/python"), PYTHON.encode(), executable=True),
         File(Path("etc/vafnebula/vafnebula.conf"), conf.encode(), executable=False),
     ]
     package = checkout / "vafnebula"
