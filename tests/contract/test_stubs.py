@@ -240,7 +240,7 @@ def test_the_interpreter_is_missing(frontend: Frontend) -> None:
     assert done.err.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("missing", ["model.py", "errors.py", "tm/argv.py", "tm/clone.py", "tm/main.py"])
+@pytest.mark.parametrize("missing", ["model.py", "errors.py", "log.py", "tm/argv.py", "tm/clone.py", "tm/main.py"])
 def test_a_module_is_missing(frontend: Frontend, missing: str) -> None:
     """An installation that was cut off: still one line, and no path of a source file."""
     package = frontend.remotes / "vafnebula/vafnebula"

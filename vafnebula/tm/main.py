@@ -6,6 +6,7 @@ after a level word for the id of a VM (7.4 crashes when there is no such VM).  D
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -65,12 +66,13 @@ def sentence(title: str, error: BaseException) -> str:
 
 
 def trace(title: str, error: BaseException) -> None:
-    """Tell syslog where an unexpected error came from."""
+    """Tell syslog where an unexpected error came from; in an installation without our log module, nobody."""
     import traceback
 
-    from vafnebula import log
+    with contextlib.suppress(ImportError):
+        from vafnebula import log
 
-    log.trouble(title, trace=" | ".join(traceback.format_exception(type(error), error, error.__traceback__)))
+        log.trouble(title, trace=" | ".join(traceback.format_exception(type(error), error, error.__traceback__)))
 
 
 def say(line: str) -> None:
