@@ -103,8 +103,9 @@ class FakeHost(Host):
     def query(self, argv: Sequence[str]) -> process.Completed:
         raise AssertionError(f"unknown query {argv}")
 
-    def format(self, argv: Sequence[str]) -> None:
+    def format(self, argv: Sequence[str], *, root: bool = False) -> None:
         program, *words, flag, label, device = argv
+        assert root == (program == "mkfs.xfs"), "the sudo rule has mkfs.xfs and no other"
         assert flag == "-L"
         assert tuple(words) == MAKERS[program]
         with self._step(program) as cut:

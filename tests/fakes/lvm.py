@@ -2,7 +2,7 @@
 
 It reads the very argument lists that vafnebula.node.lvm builds, and is strict: an option, a selection or a combination
 that it does not know is an AssertionError, never a guess.  It answers with the texts and exit codes of lvm2 2.03.16
-and enforces what LVM enforces.  As with LVM, the metadata is on "disk" under a lock, so threads, processes and later runs
+and enforces what LVM enforces.  As with LVM, the metadata is on "disk" under a lock: threads, processes and later runs
 all see the same node.  What an extent held before shows through a new linear volume: `TENANT`, every 64 KiB.
 """
 
@@ -51,7 +51,7 @@ class Lv:
 
     name: str
     size: int
-    kind: str  # linear, thin, thin-pool, snapshot
+    kind: str  # linear, thin, thin-pool, snapshot; foreign is never looked into
     tags: set[str] = field(default_factory=set)
     origin: str = ""
     room: int = 0
@@ -467,7 +467,7 @@ def _physical(lv: Lv) -> int:
 
 
 def _attr(lv: Lv) -> str:
-    kind = {"thin": "V", "thin-pool": "t", "snapshot": "s", "linear": "-"}[lv.kind]
+    kind = {"thin": "V", "thin-pool": "t", "snapshot": "s"}.get(lv.kind, "-")
     state = ("I" if lv.overflowed else "a") if lv.active else "-"
     return f"{kind}{'r' if lv.readonly else 'w'}i-{state}{'o' if lv.opened else '-'}---{'k' if lv.skip else '-'}"
 
