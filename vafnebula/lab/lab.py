@@ -27,6 +27,7 @@ from vafnebula.lab import (
     identity,
     machine,
     packages,
+    qemu,
     rootfs,
     seed,
     state,
@@ -92,6 +93,9 @@ class Lab:
             faults=faults,
         )
         packages.require(backend=spec.backend, udev=spec.udev, gluster=spec.gluster)
+        if spec.backend == "qemu":
+            progress("kernel: fetching it, unless it is here already")
+            qemu.fetch()
         lab = cls._start(spec)
         try:
             lab._build(progress)

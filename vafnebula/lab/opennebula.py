@@ -34,6 +34,12 @@ ROOT = "/var/lib/one//datastores"  # the double slash is OpenNebula's own
 PATIENCE = 600.0  # seconds for a call
 
 
+class ActionFailed(errors.HostError):
+    """A driver's action failed; what it said is all there is to say."""
+
+    sentence = "{line}"
+
+
 @dataclass(frozen=True)
 class Image:
     """A registered image: `source` as OpenNebula writes it, `size` in bytes."""
@@ -132,7 +138,7 @@ class OpenNebula:
     # ---- what OpenNebula does
 
     def act(self, verb: str, vm: int, disk: int = -1) -> Done:
-        """Call a driver action and wait.  Raises CommandFailed with the driver's own line when it fails."""
+        """Call a driver action and wait.  Raises ActionFailed."""
         return checked(self.start(verb, vm, disk).result(PATIENCE))
 
     def start(self, verb: str, vm: int, disk: int = -1) -> Future[Done]:
@@ -140,7 +146,7 @@ class OpenNebula:
         return self.begin(argv(verb, self.vms[vm], disk))
 
     def run(self, command: Sequence[str]) -> Done:
-        """Run a program on the front-end as oned would, and wait.  Raises CommandFailed."""
+        """Run a program on the front-end as oned would, and wait.  Raises ActionFailed."""
         return checked(self.begin(command).result(PATIENCE))
 
     def begin(self, command: Sequence[str]) -> Future[Done]:
@@ -173,9 +179,10 @@ class OpenNebula:
 
 
 def checked(done: Done) -> Done:
+    """`done`, unless it failed.  Raises ActionFailed with the line that the driver (or other program) wrote."""
     if done.code != 0:
-        program = done.argv[0].rsplit("/", 1)[-1]
-        raise errors.CommandFailed(program=program, code=done.code, why=errors.one_line(done.err) or "it said nothing")
+        said = errors.one_line(done.err)
+        raise ActionFailed(line=said or f"{done.argv[0]} failed with exit code {done.code} and said nothing")
     return done
 
 

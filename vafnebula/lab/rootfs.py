@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 from vafnebula import process
-from vafnebula.lab import accounts
+from vafnebula.lab import accounts, qemu
 from vafnebula.lab.spec import FRONTEND, NETWORK, Spec
 
 LIMIT = 30  # seconds for any of the small commands here
@@ -77,6 +77,8 @@ def build(spec: Spec, home: Path, code: list[Path]) -> None:
     if not opt.exists():
         opt.symlink_to(checkout())
     _mount("--bind", str(home), str(root / "lab"))
+    if spec.backend == "qemu":
+        _kernel(root / "lab/kernel")
     _mount("-t", "proc", "proc", str(root / "proc"))
     _mount("-t", "sysfs", "-o", "ro", "sys", str(root / "sys"))
     _enter(root)
@@ -130,6 +132,12 @@ def _code(path: Path, root: Path) -> None:
     skip = shutil.ignore_patterns(".git", "__pycache__")
     shutil.copytree(path, new, symlinks=True, ignore=skip, dirs_exist_ok=True)
     process.run(["chmod", "-R", "go+rX", "--", str(new)], timeout=LIMIT)
+
+
+def _kernel(new: Path) -> None:
+    """Show the kernel of the QEMU nodes and its modules at `new`."""
+    new.mkdir()
+    _bind(qemu.cache(), new)
 
 
 def _enter(root: Path) -> None:

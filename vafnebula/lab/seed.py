@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from vafnebula import process
-from vafnebula.lab import accounts, identity, lvmconf, rootfs, uml
+from vafnebula.lab import accounts, identity, lvmconf, qemu, rootfs, uml
 from vafnebula.lab.spec import GID, UID, Spec
 
 SUDOERS = """\
@@ -60,6 +60,8 @@ def make(spec: Spec, home: Path, node: str, keys: identity.Keys, tree: Path) -> 
         modules = own / "seed/usr/lib/modules"
         modules.mkdir(parents=True)
         (modules / uml.kernel_version()).symlink_to(uml.MODULES / uml.kernel_version())
+    else:
+        qemu.initrd(own, home / "guest", qemu.cache())
     for image in spec.data_disks.values():
         _sparse(own / image, spec.disk)
     _home_disk(spec, own, keys)
