@@ -3,7 +3,8 @@
 Sent to a node and started there by test_storm.py; standard library and the node package only.
 
     python3 storm.py matrix MODE SDS      every scenario x step x strike; prints one JSON line per strike
-    python3 storm.py halt MODE SDS SCENARIO STEP STRIKE       prepares the scenario, strikes, then waits to be cut
+    python3 storm.py halt MODE SDS SCENARIO WHAT STRIKE       prepares the scenario, strikes at the first step of that
+                                                              name, then prints HALT and waits to be cut off
     python3 storm.py again MODE SDS SCENARIO                  runs the scenario's order and checks the result
 
 A step is one change of the node: an LVM command that changes something, a copy, a mkfs, the link.  `fail`: the step
@@ -17,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,55 +37,58 @@ EFFECTS = (
     "lvm", "format", "copy", "zero", "publish", "unlink", "remove_tree", "write_file", "prepare_file", "finish_file",
     "rename",
 )  # fmt: skip
+PROGRAMS = ("lvm", "copy", "format")  # the effects that can be struck midway
 LOOKING = ("lvs", "vgdisplay")
 
 
 class StruckHost(Host):
-    """A host that is struck at step `at` (from 1) of a deed; 0 only counts."""
+    """A host that is struck at step `at` (from 1, or the first of that name) of a deed; 0 only counts."""
 
-    def __init__(self, at: int = 0, strike: str = "fail", halt: bool = False) -> None:
+    def __init__(self, at: int | str = 0, strike: str = "fail", halt: bool = False) -> None:
         super().__init__()
         self.at, self.strike, self.halt, self.step = at, strike, halt, 0
         self.steps: list[str] = []
+        self.kinds: list[str] = []
 
     def struck(self, name: str, arguments: tuple) -> bool:
         if name == "lvm" and arguments[0][0] in LOOKING:
             return False
         self.step += 1
         self.steps.append(arguments[0][0] if name == "lvm" else name)
-        return self.step == self.at
+        self.kinds.append(name)
+        return self.at in (self.step, self.steps[-1])
 
     def blow(self, name: str, arguments: tuple) -> None:
         if self.strike == "fail":
             raise errors.CommandFailed(program=name, code=1, why="struck")
-        if self.strike == "midway" and name == "lvm":
-            _orphan(["sudo", "-n", *arguments[0]])
-        elif self.strike == "midway" and name == "copy":
-            argvs, locks = arguments
-            for argv in argvs:
-                _half(argv, locks)
+        if self.strike == "midway":
+            _begin(name, *arguments)
         if self.halt:
             print("HALT", flush=True)
             time.sleep(600)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _half(argv: list, locks: list) -> None:
-    """Run a copy over half of its blocks, and leave an orphan at work on the rest."""
-    counts = [a for a in argv if a.startswith("count=")]
-    if counts:
-        half = f"count={max(1, int(counts[0][6:]) // 2)}"
-        subprocess.run([half if a == counts[0] else a for a in argv], check=True, stderr=subprocess.DEVNULL)
-    subprocess.Popen(argv, pass_fds=locks, stderr=subprocess.DEVNULL, start_new_session=True)
+def _begin(name: str, argv: list, locks: tuple = ()) -> None:
+    """Start what the step would have run, and leave it alone; of a copy, half is done before."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+    if name == "copy":
+        for one in argv:
+            half = [f"count={max(1, int(a[6:]) // 2)}" if a.startswith("count=") else a for a in one]
+            if half != one:
+                subprocess.run(half, check=True, **quiet)
+            subprocess.Popen(one, pass_fds=locks, start_new_session=True, **quiet)
+    else:
+        subprocess.Popen([*(["sudo", "-n"] if name == "lvm" else []), *argv], start_new_session=True, **quiet)
 
 
 def _wrap(name: str) -> Callable:
     real = getattr(Host, name)
 
-    def effect(self: StruckHost, *arguments):
+    def effect(self: StruckHost, *arguments: object, **options: object) -> object:
         if self.struck(name, arguments):
             self.blow(name, arguments)
-        return real(self, *arguments)
+        return real(self, *arguments, **options)
 
     return effect
 
@@ -190,9 +195,8 @@ class Bench:
         assert not got[len(wanted) :].strip(b"\0"), f"disk.{disk} has older content behind its image"
 
     def require_type(self, disk: int, kind: str) -> None:
-        done = subprocess.run(
-            ["/usr/sbin/blkid", "-p", "-o", "value", "-s", "TYPE", self.ref(disk).link], capture_output=True
-        )
+        argv = ["/usr/sbin/blkid", "-p", "-o", "value", "-s", "TYPE", self.ref(disk).link]
+        done = subprocess.run(argv, capture_output=True, check=False)
         assert done.stdout.decode().strip() == kind, f"disk.{disk} is not {kind}: {done}"
 
     def require_saved(self) -> None:
@@ -214,8 +218,10 @@ class Bench:
         with open(f"{self.images}/{name}", "rb") as f:
             return hashlib.md5(f.read()).hexdigest()
 
-    def volumes(self) -> list[str]:
-        return [v.name for v in lvm.group(Host(), self.vg).volumes if v.name != names.THIN_POOL]
+    def volumes(self, incomplete: bool = False) -> list[str]:
+        """All volumes but the thin pool; with `incomplete` only those that are not complete origins."""
+        found = [v for v in lvm.group(Host(), self.vg).volumes if v.name != names.THIN_POOL]
+        return [v.name for v in found if not (incomplete and names.COMPLETE in v.tags)]
 
     def files(self) -> list[str]:
         found = [f"{d}/{n}" for d in (self.images, self.directory) if os.path.isdir(d) for n in os.listdir(d)]
@@ -230,10 +236,11 @@ class Bench:
             *(f for f in self.files() if ".vaf-" in f or f.endswith(".new")),
         ]
 
-    def reset(self) -> None:
-        """Nothing of the VM, no origins."""
-        self.do(model.Delete(VM, -1, self.sds, self.directory))
-        lvm.remove(Host(), self.vg, 'lv_name=~"^vaf-(origin|fill)-"')
+    def reset(self, origins: bool = True) -> None:
+        """Nothing of the VM; no origins either if `origins`."""
+        names_too = ' || lv_name=~"^vaf-(origin|fill)-"' if origins else ""
+        lvm.remove(Host(), self.vg, f"({lvm.by_tag('vm', VM)}{names_too})")
+        shutil.rmtree(self.directory, ignore_errors=True)
         for f in os.listdir(self.images):
             if ".vaf-" in f:
                 os.unlink(f"{self.images}/{f}")
@@ -243,7 +250,7 @@ def pattern(seed: str, size: int) -> bytes:
     return hashlib.shake_128(seed.encode()).digest(size)
 
 
-def strike(bench: Bench, order: object, at: int, how: str, halt: bool = False) -> str:
+def strike(bench: Bench, order: object, at: int | str, how: str, halt: bool = False) -> str:
     """Run the order in a child that is struck; what became of it: the error's class, "" or "killed"."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -261,25 +268,26 @@ def strike(bench: Bench, order: object, at: int, how: str, halt: bool = False) -
 
 def matrix(bench: Bench) -> None:
     for name, prepare, order, check in bench.scenarios():
+        cold = name == "clone-cold"
         bench.reset()
         prepare()
+        before = bench.volumes(), bench.files()
         counting = StruckHost()
         reply = bench.order(order, counting)
         assert not reply.error, (name, reply)
         for at in range(1, counting.step + 1):
-            for how in STRIKES:
-                what = counting.steps[at - 1]
-                bench.reset()
+            what = counting.steps[at - 1]
+            for how in STRIKES if counting.kinds[at - 1] in PROGRAMS else STRIKES[:2]:
+                bench.reset(origins=cold)
                 prepare()
-                before = bench.volumes(), bench.files()
                 result = {"scenario": name, "step": at, "what": what, "strike": how}
                 try:
                     end = strike(bench, order, at, how)
                     if how == "fail":
                         assert end, "struck, but the reply is a success"
-                        left = [v for v in bench.volumes() if v not in before[0] and names.ORIGIN_PREFIX not in v]
+                        left = set(bench.volumes(incomplete=True)) - set(before[0])
                         assert not left and bench.files() == before[1], f"left {left}, {bench.files()}"
-                    elif os.path.lexists(bench.ref(0).link) and name != "mvds" and not name.startswith("delete"):
+                    elif os.path.lexists(bench.ref(0).link) and not name.startswith(("mvds", "delete")):
                         check()  # what is published is good
                     reply = bench.order(order, Host())
                     assert not reply.error, f"again: {reply.error}: {reply.text}"
@@ -302,7 +310,7 @@ def run(argv: list) -> None:
     if what == "halt":
         bench.reset()
         prepare()
-        strike(bench, order, int(argv[5]), argv[6], halt=True)
+        strike(bench, order, argv[5], argv[6], halt=True)
     else:
         if os.path.lexists(bench.ref(0).link):
             check()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import time
@@ -73,6 +74,14 @@ class Running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, number) if group else os.kill(pid, number)
 
+    def line(self, timeout: float) -> bytes:
+        """The next line it prints.  Raises CommandFailed when none comes in time; the program is then ended."""
+        assert self._popen.stdout is not None
+        if select.select([self._popen.stdout], [], [], timeout)[0]:
+            return self._popen.stdout.readline()
+        self.kill()
+        raise errors.CommandFailed(program=self.program, code=124, why=f"no line after {timeout} seconds")
+
     def poll(self) -> int | None:
         """The exit code, None while it runs; a signal's number is negative or 128 + number."""
         return self._popen.poll()
@@ -116,5 +125,3 @@ def run(
     if check and done.code != 0:
         raise errors.CommandFailed(program=program[0], code=done.code, why=done.why)
     return Completed(tuple(program), done.code, done.out, done.err)
-
-

@@ -1,0 +1,66 @@
+"""Every deed, struck at every step, on real LVM: see storm.py, which does the striking on the node."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from vafnebula.lab import Lab
+
+STORM = "/var/tmp/storm.py"  # survives a power cut, as /var/tmp does
+MATRIX_LIMIT = 1800.0  # seconds; a bound for a stuck node, not a measure
+NODE_OF = {"thin": ("n1", 100), "thick": ("n2", 200)}
+
+# The points at which power may fail, as (mode, scenario, step before which it fails, how far the step got).
+CUTS = {
+    "thin: volume of the origin created": ("thin", "clone-cold", "copy", "kill"),
+    "thin: half copied": ("thin", "clone-cold", "copy", "midway"),
+    "thin: copied but not tagged": ("thin", "clone-cold", "lvchange", "kill"),
+    "thin: tagged but not renamed": ("thin", "clone-cold", "lvrename", "kill"),
+    "thin: snapshot made but not linked": ("thin", "clone-cold", "publish", "kill"),
+    "thick: half copied": ("thick", "clone-cold", "copy", "midway"),
+    "thick: snapshot made but not linked": ("thick", "clone-cold", "publish", "kill"),
+    "thin: disk saved but its volume still there": ("thin", "mvds", "lvremove", "kill"),
+}
+
+
+def send(lab: Lab, node: str) -> None:
+    code = (Path(__file__).parent / "storm.py").read_bytes()
+    lab.ssh(node, ["sh", "-c", f"cat > {STORM}"], input=code)
+
+
+def struck(lab: Lab, mode: str) -> list[dict[str, object]]:
+    """The rows of the matrix in `mode`, run on the mode's node."""
+    node, sds = NODE_OF[mode]
+    send(lab, node)
+    done = lab.ssh(node, ["python3", "-I", STORM, "matrix", mode, str(sds)], timeout=MATRIX_LIMIT, check=False)
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert done.code == 0, f"{mode}: the matrix ended after {len(rows)} strikes: {done.why}"
+    return rows
+
+
+def test_every_step_may_fail_or_be_the_last(clean_lab: Lab) -> None:
+    with ThreadPoolExecutor() as pool:
+        rows = [row for found in pool.map(lambda mode: struck(clean_lab, mode), NODE_OF) for row in found]
+    scenarios = {row["scenario"] for row in rows}
+    assert {"clone-cold", "clone-warm", "ln", "mkswap", "mkimage", "mvds", "delete", "delete-all"} <= scenarios
+    assert {row["strike"] for row in rows} == {"fail", "kill", "midway"}
+    assert [row for row in rows if not row["ok"]] == []
+
+
+@pytest.mark.parametrize("point", CUTS)
+def test_power_may_fail(clean_lab: Lab, point: str) -> None:
+    mode, scenario, step, strike = CUTS[point]
+    node, sds = NODE_OF[mode]
+    send(clean_lab, node)
+    place = [mode, str(sds), scenario]
+    running = clean_lab.popen(["ssh", node, f"exec python3 -I {STORM} halt {' '.join(place)} {step} {strike}"])
+    assert running.line(60) == b"HALT\n"
+    clean_lab.cut(node)
+    running.kill()
+    clean_lab.boot(node)
+    done = clean_lab.ssh(node, ["python3", "-I", STORM, "again", *place], check=False)
+    assert (done.code, done.out) == (0, b"GOOD\n"), done.why
