@@ -13,43 +13,51 @@ from dataclasses import asdict, dataclass
 from vafnebula import errors
 from vafnebula.lab import Lab
 
-PATIENCE = 900.0  # seconds for all steps together
+PATIENCE = 1800.0  # seconds for all steps together
 
-# Runs on the node as oneadmin or root: steps as JSON on stdin, their seconds as JSON on stdout.
+# Runs on the node as oneadmin or root: steps as JSON on stdin, what became of them as JSON on stdout.
 STOPWATCH = """\
 import json, os, subprocess, sys, time
 os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-took = []
+ended = []
 for step in json.load(sys.stdin):
     began = time.monotonic()
-    done = subprocess.run(step["argv"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    took.append(time.monotonic() - began)
-    if done.returncode and step["check"]:
-        sys.exit("%s: %s" % (step["argv"], done.stderr.decode(errors="replace")))
-print(json.dumps(took))
+    done = subprocess.run(step["argv"], input=step["input"].encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    seconds = time.monotonic() - began
+    if done.returncode:
+        sys.exit("%s: %s" % (" ".join(step["argv"][:4]), done.stderr.decode(errors="replace")[-500:]))
+    ended.append({"seconds": seconds, "out": done.stdout.decode(errors="replace")})
+print(json.dumps(ended))
 """
 
 
 @dataclass(frozen=True)
 class Step:
-    """One program; with `check` the whole sequence ends when it fails."""
+    """One program with its input."""
 
     argv: tuple[str, ...]
-    check: bool = True
+    input: str = ""
 
 
-def step(*argv: str, check: bool = True) -> Step:
-    return Step(argv, check)
+@dataclass(frozen=True)
+class Ended:
+    """What became of a step."""
+
+    seconds: float
+    out: str
 
 
-def timed(lab: Lab, node: str, steps: Sequence[Step], user: str = "oneadmin") -> list[float]:
-    """Run the steps on `node`; the seconds of each.  Raises CommandFailed naming the step that failed."""
+def step(*argv: str, input: str = "") -> Step:
+    return Step(argv, input)
+
+
+def timed(lab: Lab, node: str, steps: Sequence[Step], user: str = "oneadmin") -> list[Ended]:
+    """Run the steps on `node`, one after the other.  Raises CommandFailed naming the first that failed."""
     order = json.dumps([asdict(s) for s in steps]).encode()
     done = lab.ssh(node, ["python3", "-I", "-c", STOPWATCH], user=user, input=order, timeout=PATIENCE, check=False)
     if done.code != 0:
-        raise errors.CommandFailed(program=f"steps on {node}", code=done.code, why=done.why)
-    took: list[float] = json.loads(done.out)
-    return took
+        raise errors.CommandFailed(program=f"a step on {node}", code=done.code, why=done.why)
+    return [Ended(**one) for one in json.loads(done.out)]
 
 
 def drop_caches(lab: Lab, node: str) -> None:

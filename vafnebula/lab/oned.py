@@ -9,7 +9,8 @@ It is told by JSON lines on stdin and answers by JSON lines on stdout:
     -> {"port": 2633}                          once, when the API answers
     -> {"run": 1, "code": 0, "seconds": 0.41, "out": "", "err": ""}      when it has ended; seconds from fork to exit
 
-Programs run at once, each as soon as it is told.  At the end of stdin all of it ends.  Standard library only.
+As many run at once as OpenNebula starts with its default of 15 threads for one_tm; the others wait.  At the end of
+stdin all of it ends.  Standard library only.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from socketserver import ThreadingMixIn
 from typing import Any
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
 PORT = 2633
+THREADS = 15
 NO_EXISTS = 0x0400  # OpenNebula's code for an object that is not there
 
 
@@ -78,12 +81,13 @@ def main() -> None:
     api = Api(records)
     threading.Thread(target=api.serve_forever, daemon=True).start()
     tell({"port": PORT}, lock)
+    pool = ThreadPoolExecutor(THREADS)
     for line in sys.stdin:
         told = json.loads(line)
         if "vm" in told:
             records[told["vm"]] = told["xml"]
         else:
-            threading.Thread(target=run, args=(told["run"], told["argv"], lock), daemon=True).start()
+            pool.submit(run, told["run"], told["argv"], lock)
     os.killpg(0, signal.SIGKILL)  # programs that still run go too: a lab's `enter` made us the leader of a group
 
 
