@@ -190,6 +190,7 @@ class NodeMaker:
         self.root = root
         self.monkeypatch = monkeypatch
         self.count = 0
+        monkeypatch.setattr(os, "fsync", lambda fd: None)  # no power is cut here, and it costs most of the time
 
     def __call__(self, mode: str = "thin") -> Node:
         self.count += 1

@@ -21,8 +21,9 @@ FAULTS = ("fail", "interrupt", "broken", "kill")
 UNDONE = ("fail", "interrupt")  # after these the deed could still undo what it did
 
 
-def nothing_left(before: Picture, after: Picture) -> None:
+def nothing_left(node: Node, before: Picture) -> None:
     """Nothing is there that was not there before, but for a finished origin."""
+    after = node.picture()
     for name, volume in after.volumes.items():
         if before.volumes.get(name) != volume:
             assert is_finished_origin(name, volume), f"{name} is left behind"
@@ -41,13 +42,13 @@ def is_finished_origin(name: str, volume: tuple[object, ...]) -> bool:
 class Case:
     """`prepare` makes the starting state and returns the request; `check` says whether the deed's result is right.
 
-    `left` compares the pictures before the stopped run and after it.
+    `left` judges the node after the stopped run by the picture before it.
     """
 
     deed: Deed
     prepare: Callable[[Node], Any]
     check: Callable[[Node], None]
-    left: Callable[[Picture, Picture], None] = nothing_left
+    left: Callable[[Node, Picture], None] = nothing_left
 
 
 def survives(case: Case, make_node: NodeMaker, mode: str, kind: str) -> None:
@@ -59,7 +60,7 @@ def survives(case: Case, make_node: NodeMaker, mode: str, kind: str) -> None:
         with pytest.raises((errors.Error, Killed)):
             case.deed(node.host(Fault(step, kind)), request, node.settings)
         if kind in UNDONE:
-            case.left(before, node.picture())
+            case.left(node, before)
         case.deed(node.host(), request, node.settings)
         case.check(node)
         changes_nothing(case.deed, node, request)
