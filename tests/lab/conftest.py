@@ -16,11 +16,19 @@ import pytest
 from tests.lab.residue import leftovers, processes
 from vafnebula.lab import Lab, state
 
-# Frees names first: a thick origin cannot go before its snapshots, so all volumes of a VG go in one command.
+# A thick origin cannot go before its snapshots, so all volumes of a VG go in one command.  What a test left running
+# may still hold one: copies are killed, but never LVM commands, which would leave a device suspended.
 CLEAN = """
+pkill -KILL -u oneadmin -x 'python3|dd|qemu-img' || :
 for vg; do
     volumes=$(lvs --noheadings -o lv_full_name -S 'lv_name!=vaf-thinpool' "$vg")
-    if [ -n "$volumes" ]; then lvremove -qq --yes --force $volumes >/dev/null; fi
+    n=0
+    while [ -n "$volumes" ] && ! lvremove -qq --yes --force $volumes >/dev/null; do
+        n=$((n + 1))
+        [ $n -lt 20 ]
+        sleep 0.5
+        volumes=$(lvs --noheadings -o lv_full_name -S 'lv_name!=vaf-thinpool' "$vg")
+    done
     rm -rf "/var/lib/one/datastores/${vg#vg-one-}"
     install -d -o oneadmin -g oneadmin "/var/lib/one/datastores/${vg#vg-one-}"
 done

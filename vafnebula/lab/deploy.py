@@ -7,7 +7,7 @@
     the site file                        -> REMOTES/etc/vafnebula/vafnebula.conf
 
 REMOTES is /var/lib/one/remotes.  OpenNebula copies all of it to /var/tmp/one on every node (`onehost sync -f`);
-`sync_argv` and `pack` do the same where there is no OpenNebula.
+`pack` and UNPACK do the same where there is no OpenNebula.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What a lab needs of Debian, and the check that it is there.
 
-`LAB` is needed for every lab, `QEMU` with --backend qemu, `UDEV` with --udev.  A package stands beside the program
-that proves its presence, so that a missing one can be named instead of failing obscurely later.
+`LAB` is needed for every lab, `GLUSTER` unless --no-gluster, `QEMU` with --backend qemu, `UDEV` with --udev.  A
+package stands beside the program that proves its presence, so that a missing one can be named instead of failing
+obscurely later.  install.sh has the same names; a test compares.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ LAB = {
     "ebtables": "/usr/sbin/ebtables",
     "nftables": "/usr/sbin/nft",
     "qemu-utils": "/usr/bin/qemu-img",
+    "procps": "/usr/bin/pkill",
     "python3-minimal": "/usr/bin/python3",
 }
 GLUSTER = {

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import stat
 import sys
 from pathlib import Path
 
@@ -24,7 +25,16 @@ from vafnebula.lab import accounts, qemu
 from vafnebula.lab.spec import FRONTEND, NETWORK, Spec
 
 LIMIT = 30  # seconds for any of the small commands here
-DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse", "net/tun")
+DEVICES = {  # with their numbers, for a host that lacks one
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "tty": (5, 0),
+    "fuse": (10, 229),
+    "net/tun": (10, 200),
+}
 DIRECTORIES = {
     "dev proc sys etc usr root home mnt srv opt lab var/lib var/log/glusterfs var/cache var/spool": 0o755,
     "run/lock run/sshd run/gluster var/lib/glusterd var/log/glusterfs/bricks": 0o755,
@@ -108,11 +118,14 @@ def _etc(spec: Spec, home: Path, root: Path) -> None:
 
 def _devices(root: Path) -> None:
     _mount("-t", "tmpfs", "-o", "mode=755", "dev", str(root / "dev"))
-    for name in DEVICES:
+    for name, (major, minor) in DEVICES.items():
         device = root / "dev" / name
         device.parent.mkdir(exist_ok=True)
-        device.touch()
-        _mount("--bind", f"/dev/{name}", str(device))
+        if Path("/dev", name).exists():
+            device.touch()
+            _mount("--bind", f"/dev/{name}", str(device))
+        else:
+            os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(major, minor))
     for name, target in {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}.items():
         (root / "dev" / name).symlink_to(f"/proc/self/fd{target}")
     for name, kind, options in (("pts", "devpts", "mode=620,ptmxmode=666,newinstance"), ("shm", "tmpfs", "mode=1777")):
