@@ -6,6 +6,7 @@ can be recognised.  The time limit has no default: a caller that may wait for ev
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -125,10 +126,9 @@ def _check(done: Completed) -> None:
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     """Kill and reap.  A child of another user (sudo) cannot be killed: it ends when its pipes are closed."""
-    try:
+    with contextlib.suppress(PermissionError):
         child.kill()
-    except PermissionError:
-        for pipe in (child.stdout, child.stderr, child.stdin):
-            if pipe is not None:
-                pipe.close()
+    for pipe in (child.stdout, child.stderr, child.stdin):
+        if pipe is not None:
+            pipe.close()
     child.wait()
