@@ -22,7 +22,12 @@ def trouble(what: str, **facts: object) -> None:
 
 def _line(what: str, facts: dict[str, object]) -> str:
     values = (
-        f"{k}={v:.3f}" if isinstance(v, float) else f"{k}={str(v)!r}" if " " in str(v) else f"{k}={v}"
+        f"{k}={v:.3f}" if isinstance(v, float) else f"{k}={v}" if _plain(str(v)) else f"{k}={str(v)!r}"
         for k, v in facts.items()
     )
     return " ".join((what, *values))
+
+
+def _plain(text: str) -> bool:
+    """Whether a value needs no quotes.  syslog refuses NUL and surrogates; a line break would forge another line."""
+    return text.isprintable() and " " not in text
