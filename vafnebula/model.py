@@ -156,7 +156,7 @@ class Order:
             raise errors.BadArgument(what="request", value="JSON", why=f"malformed ({e})") from e
         if sender != version:
             raise errors.NodePackage(why=f"is version {version}, the front-end is {sender}")
-        if verb not in VERBS:
+        if not isinstance(verb, str) or verb not in VERBS:
             raise errors.BadArgument(what="verb", value=verb, why="unknown")
         request: Any = decode(VERBS[verb], body.get("request"))
         return Order(sender, request, decode(Settings, body.get("settings")))
