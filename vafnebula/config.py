@@ -120,7 +120,7 @@ def parse(text: str, path: str = PATH) -> Site:
             site = replace(site, **_values(path, section, values, FRONTEND))
         elif section == "storage":
             site = replace(site, default=replace(site.default, **_values(path, section, values, OPTIONS)))
-        elif section.startswith("storage ") and section[8:].isdigit():
+        elif section.startswith("storage ") and _is_id(section[8:]):
             own = replace(site.default, **_values(path, section, values, OPTIONS))
             site = replace(site, per_sds={**site.per_sds, int(section[8:]): own})
         else:
@@ -129,6 +129,11 @@ def parse(text: str, path: str = PATH) -> Site:
                 why=f"unknown section [{section}]; there are [frontend], [storage], [storage ID]",
             )
     return site
+
+
+def _is_id(text: str) -> bool:
+    """A plain decimal number without leading zeros: two sections for one datastore would hide one of them."""
+    return text.isascii() and text.isdigit() and text == str(int(text))
 
 
 def _values(path: str, section: str, values: dict[str, str], known: dict[str, Option]) -> dict[str, Any]:
