@@ -20,7 +20,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from vafnebula import errors, log
 
@@ -72,7 +72,7 @@ def _take(fd: int, kind: int, name: str, wait: float) -> None:
 
 
 def interrupt(directory: str, name: str) -> None:
-    """Ask the action that holds lock `name`, if any, to stop and undo itself.
+    """Ask the action that holds lock `name`, if any, to stop and undo itself; another delete is left alone.
 
     Only a live process whose start time is the recorded one is signalled, so a recycled pid is safe.
     """
@@ -84,9 +84,11 @@ def interrupt(directory: str, name: str) -> None:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         pid, started, what = _holder(fd)
-        if pid and pid != os.getpid() and _started(pid) == started:
+        live = pid not in (0, os.getpid()) and _started(pid) == started
+        if live and not what.startswith("delete"):
             log.event("interrupt", pid=pid, holder=what)
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, signal.SIGTERM)
     finally:
         os.close(fd)
 
