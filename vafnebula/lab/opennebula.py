@@ -102,6 +102,7 @@ class OpenNebula:
         self._argvs: dict[int, tuple[str, ...]] = {}
         self._count = 0
         self._lock = threading.Lock()
+        self._listener: threading.Thread | None = None
         server = rootfs.checkout() / "vafnebula/lab/oned.py"
         command = [str(Path(sys.executable)), "-I", "-S", str(server)]
         self._core = subprocess.Popen(
@@ -114,7 +115,8 @@ class OpenNebula:
         if not self._core.stdout.readline():
             self.close()
             raise errors.CommandFailed(program="oned.py", code=self._core.returncode, why="it did not start")
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def __enter__(self) -> OpenNebula:
         return self
@@ -127,6 +129,10 @@ class OpenNebula:
         if self._core.stdin is not None:
             self._core.stdin.close()
         self._core.wait(PATIENCE)
+        if self._listener is not None:
+            self._listener.join(PATIENCE)
+        if self._core.stdout is not None:
+            self._core.stdout.close()
 
     # ---- what OpenNebula knows
 
