@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from vafnebula import __version__
+from vafnebula.cli.bench import bench
 from vafnebula.cli.demo import demo
 from vafnebula.cli.lab import lab
 
@@ -15,5 +16,6 @@ def main() -> None:
     """Virtual clusters in seconds on OpenNebula."""
 
 
+main.add_command(bench)
 main.add_command(demo)
 main.add_command(lab)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
-from types import FrameType
-from typing import NoReturn
 
 import click
 
-from vafnebula import errors, units
+from vafnebula import units
+from vafnebula.cli.stop import stoppable
 from vafnebula.demo.play import play
 from vafnebula.demo.screen import Screen
 from vafnebula.demo.story import Plan
@@ -24,30 +22,8 @@ from vafnebula.lab.spec import size as parse_size
 @click.option("--keep", is_flag=True, help="Leave the lab up at the end, and say how to look into it.")
 def demo(size: str, workers: int, mode: str, keep: bool) -> None:
     """Boot two hypervisor nodes and play a VM cluster's storage life on them."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    try:
+    with stoppable("demo"):
         plan = Plan(size=parse_size(size), workers=workers, mode=mode, keep=keep)
         if plan.size < 64 * units.MIB or plan.size % units.MIB:
             raise click.BadParameter("use whole MiB, 64M at least", param_hint="--size")
         play(Screen(), plan, name=f"demo-{os.getpid()}")
-    except errors.Error as e:
-        raise click.ClickException(str(e)) from e
-    except Stopped as e:
-        click.echo(f"demo: stopped by {e.signal.name}; the lab is gone", err=True)
-        raise SystemExit(128 + e.signal) from None
-
-
-class Stopped(BaseException):
-    """A person, or the system, wants us to end."""
-
-    def __init__(self, number: signal.Signals) -> None:
-        super().__init__(number)
-        self.signal = number
-
-
-def stop(number: int, frame: FrameType | None) -> NoReturn:
-    """End, once: cleaning up is not interrupted by impatience."""
-    for other in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(other, signal.SIG_IGN)
-    raise Stopped(signal.Signals(number))

@@ -1,0 +1,72 @@
+"""M2: a clone that fills the cache first, beside a raw `dd` of the same bytes into an empty volume."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from vafnebula import names, units
+from vafnebula.bench.onnode import step, timed
+from vafnebula.bench.record import Record, plain, ratio
+from vafnebula.bench.rounds import Case
+from vafnebula.bench.stage import MODES, Stage
+from vafnebula.lab.opennebula import Image
+from vafnebula.model import Settings
+
+SIZE = units.GIB
+ALLOWED = 1.15
+DIRECT = ("iflag=direct", "oflag=direct")
+DD = ("dd", "if={image}", "of={device}")
+P = (*DD, "bs=1M", *DIRECT)
+VARIANTS = {
+    "dd bs=4M, direct": (*DD, "bs=4M", *DIRECT),
+    "dd bs=64k, direct": (*DD, "bs=64k", *DIRECT),
+    "dd bs=1M, through the page cache, conv=fsync": (*DD, "bs=1M", "conv=fsync"),
+    "dd bs=64k conv=fdatasync, OpenNebula's own": (*DD, "bs=64k", "conv=fdatasync"),
+}
+
+
+def measure(stage: Stage) -> list[Record]:
+    image = stage.image(SIZE)
+    return [record for mode in MODES for record in _mode(stage, mode, image)]
+
+
+def _mode(stage: Stage, mode: str, image: Image) -> list[Record]:
+    plainly = Settings(mode=mode)
+    origin = names.ORIGIN_PREFIX + str(stage.deed(mode, image).facts["origin"])
+    stage.clear()
+    bare = stage.bare(mode, origin, image.size)
+    snapshots = [timed(stage.lab, stage.node, [step(*bare)])[0].seconds]
+    stage.clear(origins=True)
+    cases: dict[str, Case] = {
+        "P": lambda: stage.into_fresh(mode, image, *P),
+        "action": lambda: cold(stage, lambda: stage.clone(mode, image).seconds),
+        "deed": lambda: cold(stage, lambda: stage.deed(mode, image, plainly).seconds),
+        "2 streams": lambda: cold(stage, lambda: stage.deed(mode, image, replace(plainly, copy_streams=2)).seconds),
+        "4 streams": lambda: cold(stage, lambda: stage.deed(mode, image, replace(plainly, copy_streams=4)).seconds),
+        "verify": lambda: cold(stage, lambda: stage.deed(mode, image, replace(plainly, verify=True)).seconds),
+    }
+    if mode == "thin":
+        cases.update({name: partial(stage.into_fresh, mode, image, *words) for name, words in VARIANTS.items()})
+    took = stage.alternate({f"{mode}: {name}": case for name, case in cases.items()})
+    took = {name.removeprefix(f"{mode}: "): samples for name, samples in took.items()}
+    allowed = [ALLOWED * p + min(snapshots) for p in took["P"]]
+    full = f"{mode} {units.human(image.size)} full"
+    return [
+        ratio("M2", f"{full}: whole action", "ratio to 1.15 P + S", took["action"], allowed, 1),
+        ratio("M2", f"{full}: deed on the node", "ratio to 1.15 P + S", took["deed"], allowed, 1),
+        ratio("M2", f"{full}: deed on the node", "ratio to P", took["deed"], took["P"]),
+        ratio("M2", f"{full}: deed, 2 reads in flight", "ratio to P", took["2 streams"], took["P"]),
+        ratio("M2", f"{full}: deed, 4 reads in flight", "ratio to P", took["4 streams"], took["P"]),
+        ratio("M2", f"{full}: deed with verify", "ratio to without", took["verify"], took["deed"]),
+        *(ratio("M2", f"{full}: {name}", "ratio to P", took[name], took["P"]) for name in VARIANTS if name in took),
+        plain("M2", f"{full}: P itself", "MiB/s, here", [image.size / units.MIB / p for p in took["P"]]),
+    ]
+
+
+def cold(stage: Stage, case: Case) -> float:
+    """`case` with nothing cached on the node, and nothing left there after it."""
+    stage.drop()
+    value = case()
+    stage.clear(origins=True)
+    return value

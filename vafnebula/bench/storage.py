@@ -1,0 +1,71 @@
+"""The storage benchmark: all its measurements, in the order of their weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from vafnebula import errors
+from vafnebula.bench import (
+    baselines,
+    chunks,
+    cold,
+    counts,
+    crowd,
+    delete,
+    scratch,
+    sparse,
+    table1,
+    warm,
+)
+from vafnebula.bench.record import HEADINGS, Record, cells
+from vafnebula.bench.stage import DISK, SDS, Stage
+from vafnebula.demo.screen import Screen
+from vafnebula.lab import Lab
+from vafnebula.lab.opennebula import OpenNebula
+
+FULL, QUICK = 5, 2  # rounds
+
+MEASUREMENTS: dict[str, tuple[str, Callable[[Stage], list[Record]]]] = {
+    "M1": ("a clone from a filled cache", warm.measure),
+    "M2": ("a clone that fills the cache", cold.measure),
+    "B": ("what is replaced: the image over ssh for every VM", baselines.measure),
+    "M3": ("many clones at once", crowd.measure),
+    "M4": ("programs that an action starts", counts.measure),
+    "M6": ("first write by chunk size", chunks.measure),
+    "M5": ("images with holes", sparse.measure),
+    "M10": ("scratch disks", scratch.measure),
+    "T1": ("Table 1 of the 2012 paper: XFS and ext3", table1.measure),
+    "M8": ("deletion", delete.measure),
+}
+
+
+def chosen(only: str) -> list[str]:
+    """`M1,M2` -> ids in their order here; all of them for ''.  Raises BadArgument."""
+    wanted = [w.strip().upper() for w in only.split(",") if w.strip()] or list(MEASUREMENTS)
+    for name in wanted:
+        if name not in MEASUREMENTS:
+            raise errors.BadArgument(what="measurement", value=name, why=f"there are {', '.join(MEASUREMENTS)}")
+    return [name for name in MEASUREMENTS if name in wanted]
+
+
+def run(screen: Screen, only: Sequence[str], *, quick: bool, keep: Callable[[list[Record]], None]) -> list[Record]:
+    """Boot a lab and measure `only`; `keep` gets all records so far after each measurement.  Raises errors.Error."""
+    records: list[Record] = []
+    with screen.step("Booting a hypervisor node and GlusterFS") as shown:
+        lab = Lab.up(nodes=1, sds={sds: mode for mode, sds in SDS.items()}, disk=DISK, progress=shown.note)
+    with lab, OpenNebula(lab) as one:
+        stage = Stage(lab, one, screen, QUICK if quick else FULL)
+        for name in only:
+            title, measure = MEASUREMENTS[name]
+            with screen.step(f"{name}: {title}") as shown, stage.showing(shown):
+                found = measure(stage)
+                records += found
+                shown.done(f"{len(found)} results")
+            keep(records)
+    return records
+
+
+def show(screen: Screen, records: Sequence[Record]) -> None:
+    screen.line()
+    numeric = ("median", "min", "goal")
+    screen.table([(h, h in numeric) for h in HEADINGS], [list(cells(r)) for r in records])

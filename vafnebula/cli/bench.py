@@ -1,0 +1,44 @@
+"""`vafnebula bench ...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vafnebula import errors
+from vafnebula.bench import record, storage
+from vafnebula.bench.record import Record
+from vafnebula.cli.stop import stoppable
+from vafnebula.demo.screen import Screen
+
+
+@click.group()
+def bench() -> None:
+    """Measure in a lab; nothing outside of it is changed."""
+
+
+@bench.command("storage")
+@click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write all records to FILE.")
+@click.option("--quick", is_flag=True, help=f"{storage.QUICK} rounds instead of {storage.FULL}.")
+@click.option("--only", default="", metavar="M1,M2,...", help=f"Of {', '.join(storage.MEASUREMENTS)}.")
+def storage_command(file: Path | None, quick: bool, only: str) -> None:
+    """The storage driver beside raw dd, bare lvcreate, and copies over ssh."""
+
+    def keep(records: list[Record]) -> None:
+        if file:
+            file.write_text(record.to_json(records))
+
+    screen = Screen()
+    with stoppable("bench"):
+        storage.show(screen, storage.run(screen, storage.chosen(only), quick=quick, keep=keep))
+
+
+@bench.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def table(file: Path) -> None:
+    """Print the records in FILE as a Markdown table."""
+    try:
+        click.echo(record.markdown(record.from_json(file.read_text())), nl=False)
+    except (ValueError, TypeError) as e:
+        raise click.ClickException(errors.one_line(f"{file} holds no records: {e}")) from e
