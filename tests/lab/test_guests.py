@@ -316,11 +316,7 @@ def cut(site: Site) -> dict[int, tuple[Vm, bytes]]:
     "sds",
     [
         pytest.param(THIN, id="thin"),
-        pytest.param(
-            THICK,
-            id="thick",
-            marks=pytest.mark.xfail(reason="origins are skipped at activation, and their classic snapshots with them"),
-        ),
+        pytest.param(THICK, id="thick"),
     ],
 )
 def test_disks_come_back_after_a_power_cut(site: Site, cut: dict[int, tuple[Vm, bytes]], sds: int) -> None:

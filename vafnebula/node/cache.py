@@ -113,7 +113,7 @@ class Cache:
                 blockcopy.compare(host, found.path, found.format, device, found.size, [lock_fd])
             source.require_unchanged(found)
             lvm.deactivate(host, vg, fill)
-            lvm.seal(host, vg, fill, [names.COMPLETE], [names.reserve(wanted)])
+            lvm.seal(host, vg, fill, [names.COMPLETE], [names.reserve(wanted)], skip=thin)
             undo.commit()
 
 

@@ -161,9 +161,14 @@ def deactivate(host: Host, vg: str, name: str) -> None:
     _patiently(host, vg, "lvchange", ["-an", f"{vg}/{name}"])
 
 
-def seal(host: Host, vg: str, name: str, tags: Sequence[str], drop: Sequence[str]) -> None:
-    """Read-only, skipped at activation, tagged with `tags` and no more with `drop`: one metadata transaction."""
-    _run(host, vg, "lvchange", ["-pr", "-ky", *_tags(tags), *_tags(drop, "--deltag"), f"{vg}/{name}"])
+def seal(host: Host, vg: str, name: str, tags: Sequence[str], drop: Sequence[str], *, skip: bool) -> None:
+    """Read-only, tagged with `tags` and no more with `drop`: one metadata transaction.
+
+    With `skip` a boot does not activate it.  That is not for the origin of classic snapshots, which a boot activates
+    together with their origin or not at all.
+    """
+    skipped = ["-ky"] if skip else []
+    _run(host, vg, "lvchange", ["-pr", *skipped, *_tags(tags), *_tags(drop, "--deltag"), f"{vg}/{name}"])
 
 
 def untag(host: Host, vg: str, name: str, drop: Sequence[str]) -> None:
