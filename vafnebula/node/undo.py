@@ -38,5 +38,5 @@ class Undo:
                 what, inverse = self._stack.pop()
                 try:
                     inverse()
-                except errors.Error as e:
+                except (errors.Error, OSError) as e:
                     log.trouble("undo", left=what, why=e)
