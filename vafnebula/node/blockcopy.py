@@ -148,7 +148,7 @@ def _view(device: str, size: int) -> str:
 
 
 def _length(done: process.Completed) -> int:
-    found = re.search(rb"^(\d+) bytes", done.err, re.MULTILINE)
+    found = re.search(rb"^(\d+) bytes? ", done.err, re.MULTILINE)
     return int(found[1]) if found else 0
 
 
