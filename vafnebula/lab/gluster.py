@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 from vafnebula import errors
-from vafnebula.lab import enter, frontend
+from vafnebula.lab import enter, frontend, state
 from vafnebula.lab.errors import LabError
 from vafnebula.lab.spec import FRONTEND, GID, INSIDE, UID
 from vafnebula.lab.state import Record
@@ -29,6 +30,8 @@ def start(record: Record) -> None:
 
 
 def _start(record: Record) -> None:
+    for program in Path("/usr/lib").glob("*/glusterfs/gsyncd"):
+        _root(record, "mount", "-n", "--bind", str(INSIDE / "guest/gsyncd"), str(program))
     _root(record, "glusterd", "--log-level", "WARNING")
     end = time.monotonic() + START
     brick = f"{FRONTEND}:{INSIDE}/bricks/{VOLUME}"
@@ -37,7 +40,7 @@ def _start(record: Record) -> None:
         done = enter.run(record.init, create, user="root", env={}, timeout=START, check=False)
         if done.code == 0:
             break
-        if time.monotonic() > end:
+        if time.monotonic() > end or not state.alive(record):
             raise LabError(what="GlusterFS volume", why=done.why, advice="see whether glusterfs-server is sane")
         time.sleep(0.05)
     _root(record, "gluster", "--mode=script", "volume", "start", VOLUME)

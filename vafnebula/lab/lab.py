@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import shlex
@@ -41,6 +42,8 @@ from vafnebula.process import Completed
 START = 60.0  # seconds until the lab's root stands
 READY = {"uml": 120.0, "qemu": 300.0}  # seconds until a node is ready; generous: tests share the machine
 COMMAND = 60.0  # seconds that a command may take unless said otherwise
+
+_numbers = itertools.count(1)  # for labs that their maker did not name
 
 
 def silent(_text: str) -> None:
@@ -81,7 +84,7 @@ class Lab:
         a line for a person at every step.  Raises BadSpec, or LabError when something fails; nothing is left then.
         """
         spec = Spec(
-            name=name or f"of-{os.getpid()}",
+            name=name or f"of-{os.getpid()}-{next(_numbers)}",
             nodes=nodes,
             backend=backend,
             udev=udev,
@@ -102,9 +105,7 @@ class Lab:
             if deployed:
                 progress("drivers: installing on the front-end and syncing to the nodes")
                 lab.deploy()
-        except BaseException as e:
-            if isinstance(e, LabError):
-                lab._keep_consoles(e)
+        except BaseException:
             lab.down()
             raise
         return lab
@@ -148,16 +149,19 @@ class Lab:
         frontend.make(self.record.init, spec, keys)
         progress(f"{', '.join(spec.node_names)}: booting ({spec.backend}){', GlusterFS: starting' * spec.gluster}")
         with ThreadPoolExecutor(max_workers=spec.nodes + 1) as pool:
-            jobs = []
-            for node in spec.node_names:
-                seed.make(spec, home, node, keys, rootfs.checkout())
-                machine.boot(self.record, node)
-            if spec.gluster:
-                jobs.append(pool.submit(gluster.start, self.record))
-            for node in spec.node_names:
-                jobs.append(pool.submit(self._await, node, began, progress))
-            for job in jobs:
-                job.result()
+            try:
+                jobs = [pool.submit(gluster.start, self.record)] if spec.gluster else []
+                for node in spec.node_names:
+                    seed.make(spec, home, node, keys, rootfs.checkout())
+                    machine.boot(self.record, node)
+                    jobs.append(pool.submit(self._await, node, began, progress))
+                for job in jobs:
+                    job.result()
+            except BaseException as e:
+                if isinstance(e, LabError):
+                    self._keep_consoles(e)
+                self.down()  # which also ends the waiting of the other jobs
+                raise
 
     def _await(self, node: str, began: float, progress: Callable[[str], None]) -> None:
         machine.wait_ready(self.record, node, READY[self.spec.backend])

@@ -125,6 +125,8 @@ def wait_ready(record: Record, node: str, timeout: float) -> float:
         ready = re.search(r"^LAB ([0-9.]+) ready\r?$", text, re.MULTILINE)
         if ready:
             return float(ready[1])
+        if not state.alive(record):
+            raise LabError(what=f"boot of {node}", why="the lab went down meanwhile", advice="see who ended it")
         failed = re.search(r"LAB failed: (.*)", text)
         if failed:
             raise LabError(what=f"boot of {node}", why=errors.one_line(failed[1]), advice=advice)

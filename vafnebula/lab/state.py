@@ -115,6 +115,13 @@ def is_up(name: str) -> bool:
     return False
 
 
+def alive(record: Record) -> bool:
+    """Whether the lab's PID 1 runs."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{record.init}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
 def names() -> list[str]:
     """All labs that are up; what is left of others is swept."""
     with contextlib.suppress(FileNotFoundError):
