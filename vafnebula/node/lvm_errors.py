@@ -13,7 +13,8 @@ from vafnebula import errors, names, process
 
 _Make = Callable[[str, str, str], errors.Error]  # program, vg, the name the text gives (or "")
 
-_NO_RULE = r"^sudo: |not allowed to (?:execute|run)|password is required|may not run sudo"
+# sudo warns about a host name or a limit that it cannot set, and then does what was asked.
+_NO_RULE = r"^sudo: (?!unable to resolve|setrlimit)|not allowed to (?:execute|run)|may not run sudo|not in the sudoers"
 
 TABLE: tuple[tuple[str, _Make], ...] = (
     (_NO_RULE, lambda program, vg, _: errors.SudoRefused(program=program)),
