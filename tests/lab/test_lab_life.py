@@ -107,14 +107,15 @@ def test_the_command_line_leaves_a_lab_behind_until_down(name: str) -> None:
     assert command("down", "--name", name).stderr.startswith(f"Error: lab: {name} is not there: ")
 
 
-def test_interrupting_up_leaves_nothing(name: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_interrupting_up_leaves_nothing(name: str, number: int) -> None:
     argv = [PROGRAM, "lab", "up", "--name", name]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=checkout()) as process:
         while not (state.directory(name) / "n1/console.log").exists():
             assert process.poll() is None
             time.sleep(0.01)
         before = processes(Lab.attach(name))
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.wait(60) != 0
     gone(name, before)
 
