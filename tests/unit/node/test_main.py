@@ -22,10 +22,6 @@ def order(node: Node, request: Any, version: str = __version__) -> bytes:
     return Order(version, request, node.settings).to_json()
 
 
-def test_every_verb_has_a_deed() -> None:
-    assert set(main.DEEDS) == set(VERBS)
-
-
 def test_a_deed_is_done_and_its_facts_are_told(node: Node) -> None:
     reply = main.answer(order(node, node.clone()), node.host())
     assert (reply.version, reply.error, reply.text) == (__version__, "", "")
