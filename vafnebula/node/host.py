@@ -19,7 +19,7 @@ from vafnebula.node import signals
 # The PATH of an ssh command has no sbin on Debian, and nothing else of the login's environment concerns us.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 LVM_TIMEOUT = 120.0  # seconds; LVM waits for its own locks, and a busy VG makes it slow
-TOOL_TIMEOUT = 600.0  # mkfs, qemu-img info: they touch metadata only
+TOOL_TIMEOUT = 600.0  # mkfs and mkswap touch metadata only
 BLKZEROOUT = 0x127F  # linux/fs.h: _IO(0x12, 127)
 ZERO_STEP = 1 << 30  # bytes per ioctl: an ioctl cannot be interrupted
 
@@ -34,10 +34,6 @@ class Host:
         """Run an LVM command as root, to its end whatever signal comes.  The caller judges the exit code."""
         with signals.shielded():
             return process.run(["sudo", "-n", *argv], timeout=LVM_TIMEOUT, check=False, env=ENVIRONMENT)
-
-    def query(self, argv: Sequence[str]) -> process.Completed:
-        """Run a program that only looks."""
-        return process.run(argv, timeout=TOOL_TIMEOUT, env=ENVIRONMENT)
 
     def format(self, argv: Sequence[str], *, root: bool = False) -> None:
         """Run mkfs or mkswap, with `root` through sudo.  Raises CommandFailed."""

@@ -18,7 +18,7 @@ from vafnebula.node import lvm_errors
 from vafnebula.node.host import Host
 
 BUSY_DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)  # seconds; qemu or a udev probe lets go within that, or never
-_FIELDS = "lv_name,lv_size,lv_attr,lv_tags,origin,pool_lv,segtype,data_percent,metadata_percent,lv_time,zero,lv_uuid"
+_FIELDS = "lv_name,lv_size,lv_attr,lv_tags,origin,pool_lv,segtype,data_percent,lv_time,zero"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,6 @@ class Volume:
     kind: str
     attr: str
     data_percent: float
-    metadata_percent: float
     created: int
     zeroing: bool
 
@@ -89,7 +88,6 @@ def parse_lvs(text: bytes) -> tuple[Volume, ...]:
             kind=row["segtype"],
             attr=row["lv_attr"],
             data_percent=float(row["data_percent"] or 0),
-            metadata_percent=float(row["metadata_percent"] or 0),
             created=int(row["lv_time"] or 0),
             zeroing=row["zero"] == "zero",
         )

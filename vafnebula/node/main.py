@@ -16,13 +16,11 @@ from vafnebula.model import Order, Reply
 from vafnebula.node import signals
 from vafnebula.node.host import Host
 
-# Imported on demand: starting Python is a good part of a warm clone.
-DEEDS = ("clone", "ln", "mkswap", "mkimage", "mvds", "delete")
-
 
 def perform(order: Order, host: Host) -> dict[str, Any]:
     """Do the deed; returns its facts, with its `seconds`.  Raises errors.Error."""
     verb = order.request.verb
+    # Imported on demand: starting Python is a good part of a warm clone.
     deed = getattr(importlib.import_module(f"vafnebula.node.deeds.{verb}"), verb)
     begin = time.monotonic()
     try:
