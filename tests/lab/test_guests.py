@@ -76,7 +76,34 @@ UNCOUNT = """
 for name; do ln -sf /usr/sbin/lvm "/usr/sbin/$name"; done
 cat /run/calls
 """
-PROGRAMS = ("lvs", "vgdisplay", "lvcreate", "lvremove", "lvchange", "lvextend", "lvrename")
+# dd waits, stopped, when it has copied half of the file $1; its process id is then in /tmp/held
+HOLD = """
+rm -f /tmp/held
+if [ ! -e /usr/bin/dd.real ]; then cp -p /usr/bin/dd /usr/bin/dd.real; fi
+cat >/usr/bin/dd.held <<END
+#!/bin/sh
+if [ "\\$1" = "if=$1" ]; then
+    for word; do
+        case \\$word in count=*) half=\\$(((\\${word#count=} + 1) / 2)) ;; esac
+    done
+    /usr/bin/dd.real "\\$@" "count=\\$half" 2>/dev/null
+    echo \\$\\$ >/tmp/held
+    kill -STOP \\$\\$
+fi
+exec /usr/bin/dd.real "\\$@"
+END
+chmod 755 /usr/bin/dd.held
+mv /usr/bin/dd.held /usr/bin/dd
+"""
+AWAIT = (
+    "until [ -s /tmp/held ]; do sleep 0.05; done; until grep -q '^State:.T' /proc/$(cat /tmp/held)/status; do :; done"
+)
+LET_GO = """
+cp -p /usr/bin/dd.real /usr/bin/dd.free
+mv /usr/bin/dd.free /usr/bin/dd
+if [ -s /tmp/held ]; then kill -CONT "$(cat /tmp/held)" 2>/dev/null || :; fi
+"""
+PROGRAMS = ("lvs", "vgs", "lvcreate", "lvremove", "lvchange", "lvextend", "lvrename")
 
 
 @dataclass(frozen=True)
@@ -202,6 +229,25 @@ class Site:
 
     def origins(self, sds: int) -> dict[str, dict[str, str]]:
         return {name: row for name, row in self.volumes(sds).items() if name.startswith(("vaf-origin-", "vaf-fill-"))}
+
+    @contextlib.contextmanager
+    def unchanged(self, *, counters: bool = True) -> Iterator[None]:
+        """Nothing is different after the block; without `counters`, the VGs' sequence numbers may be."""
+        before = self.state()
+        yield
+        after = self.state()
+        if not counters:
+            before, after = (re.sub(r"(?m)^ *(vg-one-\d+) +\d+$", r"\1", text) for text in (before, after))
+        assert after == before
+
+    @contextlib.contextmanager
+    def held(self, image: Image) -> Iterator[Callable[[], None]]:
+        """The copy of an image stops half way, until the block ends; the yielded function waits for that."""
+        self.sh(HOLD, self.path(image))
+        try:
+            yield lambda: self.sh(AWAIT) and None
+        finally:
+            self.sh(LET_GO)
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[list[str]]:
