@@ -29,7 +29,7 @@ _CONFIG = re.compile(
 )
 _OPTIONS: dict[str, dict[str, int]] = {
     "lvs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1},
-    "vgdisplay": {"-C": 0, "--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1},
+    "vgs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1},
     "lvcreate": {
         **dict.fromkeys(("-s", "-T", "-Wn", "-Zn", "-kn", "-ay", "-pr", "-prw"), 0),
         **dict.fromkeys(("-n", "-L", "-V", "-c", "--type", "--addtag"), 1),
@@ -39,7 +39,7 @@ _OPTIONS: dict[str, dict[str, int]] = {
     "lvrename": {},
     "lvremove": {"-S": 1},
 }
-LOOKING = ("lvs", "vgdisplay")
+LOOKING = ("lvs", "vgs")
 _TAG = re.compile(r"[A-Za-z0-9_+.\-/=!:&#]{1,1024}")
 _NAME = re.compile(r"[A-Za-z0-9_+.\-]{1,127}")
 
@@ -136,7 +136,7 @@ class FakeLvm:
         rows = [{f: self._field(name, vg, lv, f) for f in fields} for lv in vg.lvs.values()]
         return json.dumps({"report": [{"lv": rows}]}).encode()
 
-    def _vgdisplay(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
+    def _vgs(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
         _, vg = _vg(vgs, words)
         assert "-C" in options
         assert _report(options) == ["vg_free"]

@@ -38,7 +38,7 @@ EFFECTS = (
     "rename",
 )  # fmt: skip
 PROGRAMS = ("lvm", "copy", "format")  # the effects that can be struck midway
-LOOKING = ("lvs", "vgdisplay")
+LOOKING = ("lvs", "vgs")
 
 
 class StruckHost(Host):

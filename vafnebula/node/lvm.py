@@ -96,9 +96,9 @@ def parse_lvs(text: bytes) -> tuple[Volume, ...]:
 
 
 def free_bytes(host: Host, vg: str) -> int:
-    """Unallocated bytes of a VG, also of an empty one (which lvs cannot tell).  `vgs` is not in stock sudoers."""
-    argv = ["-C", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", "vg_free", vg]
-    return int(json.loads(_run(host, vg, "vgdisplay", argv).out)["report"][0]["vg"][0]["vg_free"])
+    """Unallocated bytes of a VG, also of an empty one, which lvs cannot tell."""
+    argv = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", "vg_free", vg]
+    return int(json.loads(_run(host, vg, "vgs", argv).out)["report"][0]["vg"][0]["vg_free"])
 
 
 # --- making
@@ -210,7 +210,7 @@ def _threshold(limit: int) -> str:
 
 def _run(host: Host, vg: str, program: str, argv: Sequence[str], config: str = "") -> process.Completed:
     common = ["--config", f"devices{{scan_lvs=0}} backup{{backup=0 archive=0}} {config}".strip()]
-    yes = [] if program in ("lvs", "vgdisplay") else ["--yes"]
+    yes = [] if program in ("lvs", "vgs") else ["--yes"]
     done = host.lvm([program, *yes, *common, *argv])
     if done.code != 0:
         raise lvm_errors.explain(program, vg, done)
