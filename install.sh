@@ -37,6 +37,16 @@ require_root_on_debian() {
 	command -v apt-get >/dev/null || die "no apt-get here; this verb knows Debian 12 only"
 }
 
+# quietly COMMAND... : its output is shown only when it fails.
+quietly() {
+	log=$(mktemp)
+	if ! "$@" </dev/null >"$log" 2>&1; then
+		tail -n 20 "$log" >&2
+		die "$1 failed; its whole output is in $log"
+	fi
+	rm -f "$log"
+}
+
 # install_packages NAME... : those that are missing, without starting any daemon.
 install_packages() {
 	missing=
@@ -55,14 +65,9 @@ install_packages() {
 	else
 		policy=
 	fi
-	log=$(mktemp)
+	quietly apt-get update
 	# shellcheck disable=SC2086  # a list of names
-	if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } \
-		</dev/null >"$log" 2>&1; then
-		tail -n 20 "$log" >&2
-		die "apt-get failed; its whole output is in $log"
-	fi
-	rm -f "$log"
+	DEBIAN_FRONTEND=noninteractive quietly apt-get install -y --no-install-recommends $missing
 	if [ -n "$policy" ]; then
 		rm -f "$policy"
 		trap - EXIT INT TERM
@@ -104,6 +109,8 @@ test)
 	# shellcheck disable=SC2086
 	install_packages $lab_packages $test_packages
 	make_venv test
+	# The QEMU tests fetch Debian's kernel by name, once; a stale list would name one that is gone.
+	[ -d "$here/.venv/lab-kernel" ] || quietly apt-get update
 	cd "$here"
 	exec .venv/bin/python -m pytest "$@"
 	;;
