@@ -118,7 +118,10 @@ def run(
     input: bytes | None = None,
     check: bool = True,
 ) -> Completed:
-    """Run `program` to its end; see process.run.  A CommandFailed names the program, not the way into the lab."""
+    """Run `program` to its end, as process.run does.  A CommandFailed names the program, not the way into the lab.
+
+    Not by process.run itself: at the time limit that would kill nsenter, and what hangs is inside.
+    """
     command = argv(init, program, user=user, env=env)
     running = Running(command, program[0], None if input is None else subprocess.PIPE)
     done = running.wait(timeout, input)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import select
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -39,7 +37,6 @@ from vafnebula.lab.spec import GID, UID, Spec, size
 from vafnebula.lab.state import Record
 from vafnebula.process import Completed
 
-START = 60.0  # seconds until the lab's root stands
 READY = {"uml": 120.0, "qemu": 300.0}  # seconds until a node is ready; generous: tests share the machine
 COMMAND = 60.0  # seconds that a command may take unless said otherwise
 
@@ -135,10 +132,10 @@ class Lab:
         finally:
             os.close(lock)
         try:
-            record = Record(spec, keeper.pid, _ready(keeper))
+            record = Record(spec, keeper.pid, supervisor.ready(keeper))
             state.save(record)
         except BaseException:
-            _end(keeper)
+            supervisor.end(keeper)
             raise
         return cls(record, keeper)
 
@@ -176,9 +173,9 @@ class Lab:
     def down(self) -> None:
         """Take the lab away; nothing when it is gone."""
         if self._keeper is not None:
-            _end(self._keeper)
+            supervisor.end(self._keeper)
         elif state.is_up(self.spec.name):
-            _end_of_other(self.record)
+            supervisor.end_other(self.record)
         state.sweep(self.spec.name)
 
     def _keep_consoles(self, error: LabError) -> None:
@@ -339,50 +336,3 @@ class Lab:
         """Make a node's data disks `flaky`, slow (`delay`), failing (`error`) or good again (`none`)."""
         self.spec.index(node)
         faults.switch(self.spec, kind, lambda argv: self.ssh(node, argv, user="root"))
-
-
-def _ready(keeper: subprocess.Popen[bytes]) -> int:
-    """Read the supervisor's lines until `ready`; the pid of the lab's PID 1.  Raises LabError."""
-    assert keeper.stdout is not None
-    said, pid, end = b"", 0, time.monotonic() + START
-    while time.monotonic() < end:
-        if select.select([keeper.stdout], [], [], max(0.0, end - time.monotonic()))[0]:
-            chunk = os.read(keeper.stdout.fileno(), 4096)
-            said += chunk
-            for line in said.decode(errors="replace").splitlines():
-                word, _, rest = line.partition(" ")
-                if word == "pid":
-                    pid = int(rest)
-                elif word == "failed:":
-                    raise LabError(what="its root", why=rest, advice="be root where namespaces and mounts are allowed")
-                elif word == "ready":
-                    return pid
-            if not chunk:
-                break
-    raise LabError(what="its root", why="the supervisor ended or said nothing", advice="look at the kernel's log")
-
-
-def _end(keeper: subprocess.Popen[bytes]) -> None:
-    """End a supervisor of ours and reap it: it takes the lab along."""
-    keeper.terminate()
-    try:
-        keeper.wait(START)
-    except subprocess.TimeoutExpired:
-        keeper.kill()  # PID 1 of the lab sees that and ends it
-        keeper.wait()
-    for pipe in (keeper.stdin, keeper.stdout):
-        if pipe is not None:
-            pipe.close()
-
-
-def _end_of_other(record: Record) -> None:
-    """End a supervisor that another process started.  Raises LabError."""
-    with contextlib.suppress(ProcessLookupError):
-        keeper = os.pidfd_open(record.supervisor)
-        try:
-            signal.pidfd_send_signal(keeper, signal.SIGTERM)
-            if not select.select([keeper], [], [], START)[0]:
-                advice = f"kill -9 {record.supervisor} {record.init}"
-                raise LabError(what="down", why="its supervisor does not end", advice=advice)
-        finally:
-            os.close(keeper)

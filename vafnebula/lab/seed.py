@@ -10,11 +10,6 @@ from vafnebula import process
 from vafnebula.lab import accounts, identity, lvmconf, qemu, rootfs, uml
 from vafnebula.lab.spec import GID, UID, Spec
 
-SUDOERS = """\
-Defaults:oneadmin !requiretty
-oneadmin ALL=(root) NOPASSWD: /usr/sbin/lvs, /usr/sbin/lvcreate, /usr/sbin/lvremove, /usr/sbin/lvchange, \
-/usr/sbin/lvextend, /usr/sbin/lvrename
-"""
 SSHD = """\
 Port 22
 HostKey /etc/ssh/lab_host_key
@@ -70,7 +65,6 @@ def make(spec: Spec, home: Path, node: str, keys: identity.Keys, tree: Path) -> 
 def _files(spec: Spec, node: str, keys: identity.Keys, tree: Path) -> dict[str, tuple[str, int]]:
     """Path in the node -> (content, mode)."""
     disks = dict(zip(spec.sds, _devices(spec)[1:]))
-    sudoers = tree / "share/sudoers/vafnebula"
     return {
         "etc/lab-node": (_node(spec, node, disks), 0o644),
         "etc/hostname": (f"{node}\n", 0o644),
@@ -81,7 +75,7 @@ def _files(spec: Spec, node: str, keys: identity.Keys, tree: Path) -> dict[str, 
         "etc/ssh/sshd_config": (SSHD, 0o644),
         "etc/ssh/lab_host_key": (keys.host_private, 0o600),
         "etc/ssh/lab_authorized_keys": (keys.public, 0o644),
-        "etc/sudoers.d/vafnebula": (sudoers.read_text() if sudoers.exists() else SUDOERS, 0o440),
+        "etc/sudoers.d/vafnebula": ((tree / "share/sudoers/vafnebula").read_text(), 0o440),
         "etc/lvm/lvm.conf": (lvmconf.render(list(disks.values()), udev=spec.udev, faults=spec.faults), 0o644),
         "etc/lvm/lvmlocal.conf": ("", 0o644),
         "usr/sbin/lab-init": ("", 0o755),

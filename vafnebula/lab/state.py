@@ -51,7 +51,7 @@ def claim(name: str) -> int:
     Raises LabError when a lab of that name is up.
     """
     home = directory(name)
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = _lock(home)
     if fd is None:
         raise LabError(what=name, why="it is up already", advice=f"use it, or run `vafnebula lab down --name {name}`")
@@ -74,7 +74,7 @@ def _lock(home: Path) -> int | None:
             if (home / "lock").stat().st_ino == os.fstat(fd).st_ino:
                 return fd
         except FileNotFoundError:
-            home.mkdir(parents=True, exist_ok=True)
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(fd)  # somebody removed the directory between open and lock
 
 

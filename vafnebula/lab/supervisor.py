@@ -22,8 +22,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from vafnebula.lab import state
+from vafnebula.lab.errors import LabError
+from vafnebula.lab.state import Record
 
 DETACH = b"d"
+START = 60.0  # seconds until the lab's root stands, or is gone
 
 
 def start(home: Path, lock: int, search: list[str]) -> subprocess.Popen[bytes]:
@@ -42,6 +45,53 @@ def start(home: Path, lock: int, search: list[str]) -> subprocess.Popen[bytes]:
         cwd="/",
         env=dict(os.environ, PYTHONPATH=os.pathsep.join(search), LC_ALL="C"),
     )
+
+
+def ready(keeper: subprocess.Popen[bytes]) -> int:
+    """Read the supervisor's lines until `ready`; the pid of the lab's PID 1.  Raises LabError."""
+    assert keeper.stdout is not None
+    said, pid, deadline = b"", 0, time.monotonic() + START
+    while time.monotonic() < deadline:
+        if select.select([keeper.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            chunk = os.read(keeper.stdout.fileno(), 4096)
+            said += chunk
+            for line in said.decode(errors="replace").splitlines():
+                word, _, rest = line.partition(" ")
+                if word == "pid":
+                    pid = int(rest)
+                elif word == "failed:":
+                    raise LabError(what="its root", why=rest, advice="be root where namespaces and mounts are allowed")
+                elif word == "ready":
+                    return pid
+            if not chunk:
+                break
+    raise LabError(what="its root", why="the supervisor ended or said nothing", advice="look at the kernel's log")
+
+
+def end(keeper: subprocess.Popen[bytes]) -> None:
+    """End a supervisor of ours and reap it: it takes the lab along."""
+    keeper.terminate()
+    try:
+        keeper.wait(START)
+    except subprocess.TimeoutExpired:
+        keeper.kill()  # PID 1 of the lab sees that and ends it
+        keeper.wait()
+    for pipe in (keeper.stdin, keeper.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def end_other(record: Record) -> None:
+    """End a supervisor that another process started.  Raises LabError."""
+    with contextlib.suppress(ProcessLookupError):
+        keeper = os.pidfd_open(record.supervisor)
+        try:
+            signal.pidfd_send_signal(keeper, signal.SIGTERM)
+            if not select.select([keeper], [], [], START)[0]:
+                advice = f"kill -9 {record.supervisor} {record.init}"
+                raise LabError(what="down", why="its supervisor does not end", advice=advice)
+        finally:
+            os.close(keeper)
 
 
 def main(home: Path, lock: int) -> int:
