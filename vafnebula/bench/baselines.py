@@ -34,7 +34,7 @@ SCRIPTS = {"copy, then dd": COPY, "tar over ssh into dd": TAR}
 
 
 def measure(stage: Stage) -> list[Record]:
-    image = stage.image(SIZE)
+    image = stage.image(SIZE // stage.share)
     cases: dict[str, Case] = {
         name: stage.after(partial(_run, stage, script, image)) for name, script in SCRIPTS.items()
     }
@@ -45,7 +45,7 @@ def measure(stage: Stage) -> list[Record]:
     records = []
     for mode in SDS:
         for state, goal in (("cold", 1.0), ("warm", GOAL_WARM)):
-            case, ours = f"{mode} {units.human(SIZE)} full: action, {state} cache", took[f"{mode} {state}"]
+            case, ours = f"{mode} {units.human(image.size)} full: action, {state} cache", took[f"{mode} {state}"]
             records += [ratio("B", case, f"ratio to {name}", ours, took[name], goal) for name in SCRIPTS]
     return records
 

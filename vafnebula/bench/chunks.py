@@ -59,7 +59,7 @@ USED = 'lvs --noheadings --units b --nosuffix -o lv_size,data_percent "$1/$2"'
 
 
 def measure(stage: Stage) -> list[Record]:
-    variants = {"plain": (PLAIN, 4, "bench")}
+    variants: dict[str, tuple[str, int, str]] = {"plain": (PLAIN, 4, "bench")}
     variants.update({f"thick {c} KiB": (THICK_SNAPSHOT, c, "bench") for c in THICK})
     variants.update({f"thin {c} KiB, shared": (THIN_SNAPSHOT, c, "pool") for c in THIN})
     variants.update({f"thin {c} KiB, fresh": (THIN_FRESH, c, "pool") for c in THIN})

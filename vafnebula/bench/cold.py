@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from vafnebula import names, units
 from vafnebula.bench.onnode import step, timed
@@ -18,6 +19,11 @@ ALLOWED = 1.15
 DIRECT = ("iflag=direct", "oflag=direct")
 DD = ("dd", "if={image}", "of={device}")
 P = (*DD, "bs=1M", *DIRECT)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "2 reads in flight": {"copy_streams": 2},
+    "4 reads in flight": {"copy_streams": 4},
+    "read back and compared (verify)": {"verify": True},
+}
 VARIANTS = {
     "dd bs=4M, direct": (*DD, "bs=4M", *DIRECT),
     "dd bs=64k, direct": (*DD, "bs=64k", *DIRECT),
@@ -27,7 +33,7 @@ VARIANTS = {
 
 
 def measure(stage: Stage) -> list[Record]:
-    image = stage.image(SIZE)
+    image = stage.image(SIZE // stage.share)
     return [record for mode in MODES for record in _mode(stage, mode, image)]
 
 
@@ -41,12 +47,12 @@ def _mode(stage: Stage, mode: str, image: Image) -> list[Record]:
     cases: dict[str, Case] = {
         "P": lambda: stage.into_fresh(mode, image, *P),
         "action": lambda: cold(stage, lambda: stage.clone(mode, image).seconds),
-        "deed": lambda: cold(stage, lambda: stage.deed(mode, image, plainly).seconds),
-        "2 streams": lambda: cold(stage, lambda: stage.deed(mode, image, replace(plainly, copy_streams=2)).seconds),
-        "4 streams": lambda: cold(stage, lambda: stage.deed(mode, image, replace(plainly, copy_streams=4)).seconds),
-        "verify": lambda: cold(stage, lambda: stage.deed(mode, image, replace(plainly, verify=True)).seconds),
+        "deed": partial(_cold_deed, stage, mode, image, plainly),
     }
     if mode == "thin":
+        for name, settings in SETTINGS.items():
+            with_it = replace(plainly, **settings)
+            cases[name] = partial(_cold_deed, stage, mode, image, with_it)
         cases.update({name: partial(stage.into_fresh, mode, image, *words) for name, words in VARIANTS.items()})
     took = stage.alternate({f"{mode}: {name}": case for name, case in cases.items()})
     took = {name.removeprefix(f"{mode}: "): samples for name, samples in took.items()}
@@ -56,12 +62,18 @@ def _mode(stage: Stage, mode: str, image: Image) -> list[Record]:
         ratio("M2", f"{full}: whole action", "ratio to 1.15 P + S", took["action"], allowed, 1),
         ratio("M2", f"{full}: deed on the node", "ratio to 1.15 P + S", took["deed"], allowed, 1),
         ratio("M2", f"{full}: deed on the node", "ratio to P", took["deed"], took["P"]),
-        ratio("M2", f"{full}: deed, 2 reads in flight", "ratio to P", took["2 streams"], took["P"]),
-        ratio("M2", f"{full}: deed, 4 reads in flight", "ratio to P", took["4 streams"], took["P"]),
-        ratio("M2", f"{full}: deed with verify", "ratio to without", took["verify"], took["deed"]),
+        *(
+            ratio("M2", f"{full}: deed, {name}", "ratio to P", took[name], took["P"])
+            for name in SETTINGS
+            if name in took
+        ),
         *(ratio("M2", f"{full}: {name}", "ratio to P", took[name], took["P"]) for name in VARIANTS if name in took),
         plain("M2", f"{full}: P itself", "MiB/s, here", [image.size / units.MIB / p for p in took["P"]]),
     ]
+
+
+def _cold_deed(stage: Stage, mode: str, image: Image, settings: Settings) -> float:
+    return cold(stage, lambda: stage.deed(mode, image, settings).seconds)
 
 
 def cold(stage: Stage, case: Case) -> float:

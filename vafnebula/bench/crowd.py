@@ -11,10 +11,10 @@ from vafnebula.bench.record import Record, plain, ratio
 from vafnebula.bench.stage import MODES, SDS, Stage
 from vafnebula.lab.opennebula import PATIENCE, Image, checked
 
-SIZE = units.GIB // 2
+SIZE = units.GIB // 4
 CROWDS = (1, 4, 16)
 SLACK = 1.2  # a crowd of N may take N x S x SLACK
-BEHIND = 2 * units.GIB  # the image whose fill a clone of another one must not wait for
+BEHIND = units.GIB  # the image whose fill a clone of another one must not wait for
 
 
 def measure(stage: Stage) -> list[Record]:

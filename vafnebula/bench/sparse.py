@@ -27,7 +27,7 @@ def measure(stage: Stage) -> list[Record]:
     records = []
     for mode in MODES:
         for holes in HOLES:
-            records += _mode(stage, mode, stage.image(SIZE, holes), holes)
+            records += _mode(stage, mode, stage.image(SIZE // stage.share, holes), holes)
     return [*records, *_leak(stage)]
 
 
@@ -62,7 +62,7 @@ def _mode(stage: Stage, mode: str, image: Image, holes: int) -> list[Record]:
 
 def _leak(stage: Stage) -> list[Record]:
     """Lines of an older volume that can be read through a clone of an image with holes."""
-    image, records = stage.image(SIZE, HOLES[-1]), []
+    image, records = stage.image(SIZE // stage.share, HOLES[-1]), []
     for mode in MODES:
         stage.tell(f"{mode}: painting a volume, then looking for it in a clone")
         vg = names.vg(SDS[mode])

@@ -17,7 +17,6 @@ from vafnebula.bench import content
 from vafnebula.bench.onnode import Step, drop_caches, step, timed
 from vafnebula.bench.rounds import Case, alternate
 from vafnebula.config import Site
-from vafnebula.demo.screen import Screen
 from vafnebula.demo.screen import Step as Shown
 from vafnebula.lab import Lab
 from vafnebula.lab.opennebula import ROOT, Disk, Done, Image, OpenNebula, Vm
@@ -47,10 +46,10 @@ class Deed:
 
 
 class Stage:
-    """`rounds` of everything; progress goes to what `showing` yields."""
+    """`rounds` of everything, with large images `share` times smaller; progress is noted where `showing` says."""
 
-    def __init__(self, lab: Lab, one: OpenNebula, screen: Screen, rounds: int) -> None:
-        self.lab, self.one, self.screen, self.rounds = lab, one, screen, rounds
+    def __init__(self, lab: Lab, one: OpenNebula, rounds: int, share: int) -> None:
+        self.lab, self.one, self.rounds, self.share = lab, one, rounds, share
         self.node = lab.nodes[0]
         self._vms = itertools.count(1)
         self._shown: Shown | None = None

@@ -23,7 +23,7 @@ from vafnebula.demo.screen import Screen
 from vafnebula.lab import Lab
 from vafnebula.lab.opennebula import OpenNebula
 
-FULL, QUICK = 5, 2  # rounds
+FULL, QUICK = (5, 1), (2, 4)  # rounds, and how many times smaller large images are
 
 MEASUREMENTS: dict[str, tuple[str, Callable[[Stage], list[Record]]]] = {
     "M1": ("a clone from a filled cache", warm.measure),
@@ -54,7 +54,7 @@ def run(screen: Screen, only: Sequence[str], *, quick: bool, keep: Callable[[lis
     with screen.step("Booting a hypervisor node and GlusterFS") as shown:
         lab = Lab.up(nodes=1, sds={sds: mode for mode, sds in SDS.items()}, disk=DISK, progress=shown.note)
     with lab, OpenNebula(lab) as one:
-        stage = Stage(lab, one, screen, QUICK if quick else FULL)
+        stage = Stage(lab, one, *(QUICK if quick else FULL))
         for name in only:
             title, measure = MEASUREMENTS[name]
             with screen.step(f"{name}: {title}") as shown, stage.showing(shown):

@@ -20,7 +20,7 @@ def bench() -> None:
 
 @bench.command("storage")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write all records to FILE.")
-@click.option("--quick", is_flag=True, help=f"{storage.QUICK} rounds instead of {storage.FULL}.")
+@click.option("--quick", is_flag=True, help="Fewer rounds, smaller images: for a look.")
 @click.option("--only", default="", metavar="M1,M2,...", help=f"Of {', '.join(storage.MEASUREMENTS)}.")
 def storage_command(file: Path | None, quick: bool, only: str) -> None:
     """The storage driver beside raw dd, bare lvcreate, and copies over ssh."""
