@@ -4,7 +4,7 @@ import re
 from string import Formatter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vafnebula import errors
@@ -24,6 +24,7 @@ def of_this_file() -> list[type[Error]]:
 
 
 @pytest.mark.parametrize("cls", of_this_file())
+@settings(max_examples=20)
 @given(text=st.text())
 def test_whatever_the_facts_are_the_sentence_is_one_printable_line(cls: type[Error], text: str) -> None:
     sentence = str(cls(**facts_of(cls, text)))

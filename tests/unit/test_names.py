@@ -4,7 +4,7 @@ import hashlib
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vafnebula import errors, names
@@ -27,6 +27,7 @@ def test_a_key_does_not_depend_on_where_the_datastore_is_mounted() -> None:
     assert names.origin_key(1, "/a/img", "f") == names.origin_key(1, "/b/c/img", "f")
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 99), st.text(), st.text(), st.none() | st.integers(0)), unique=True))
 def test_different_images_have_different_keys(images: list[tuple[int, str, str, int | None]]) -> None:
     distinct = {(ds, source.rsplit("/", 1)[-1], fingerprint, size) for ds, source, fingerprint, size in images}

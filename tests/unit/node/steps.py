@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,16 @@ Deed = Callable[[Host, Any, Settings], "dict[str, object]"]
 MODES = ("thin", "thick")
 FAULTS = ("fail", "interrupt", "broken", "kill")
 UNDONE = ("fail", "interrupt")  # after these the deed could still undo what it did
+
+
+def matrix(
+    clean: Sequence[Callable[[Node], Any]], after_a_crash: Sequence[Callable[[Node], Any]] = ()
+) -> pytest.MarkDecorator:
+    """Starting states by mode by kind of fault; a second crash on top of a first one teaches nothing new."""
+    cases = [(start, mode, kind) for start in clean for mode in MODES for kind in FAULTS]
+    cases += [(start, mode, kind) for start in after_a_crash for mode in MODES for kind in UNDONE]
+    names = ["-".join((start.__name__, mode, kind)) for start, mode, kind in cases]
+    return pytest.mark.parametrize(("start", "mode", "kind"), cases, ids=names)
 
 
 def nothing_left(node: Node, before: Picture) -> None:

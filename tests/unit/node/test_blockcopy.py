@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.child import Child
@@ -59,6 +59,7 @@ extents = st.lists(st.integers(1, 200 * MIB), max_size=24).map(
 )
 
 
+@settings(max_examples=50)
 @given(extents=extents, streams=st.integers(1, 8))
 def test_every_byte_of_data_is_copied_exactly_once(extents: list[tuple[int, int]], streams: int) -> None:
     lanes = blockcopy.plan(extents, streams)
@@ -70,6 +71,7 @@ def test_every_byte_of_data_is_copied_exactly_once(extents: list[tuple[int, int]
         assert covered == end - start
 
 
+@settings(max_examples=50)
 @given(extents=extents, streams=st.integers(1, 8))
 def test_the_streams_have_about_equal_work(extents: list[tuple[int, int]], streams: int) -> None:
     work = [sum(end - start for start, end in lane) for lane in blockcopy.plan(extents, streams)]
@@ -78,6 +80,7 @@ def test_the_streams_have_about_equal_work(extents: list[tuple[int, int]], strea
     assert not work or 0 < work[-1] <= work[0]
 
 
+@settings(max_examples=50)
 @given(extents=extents, streams=st.integers(1, 8))
 def test_near_extents_are_read_through(extents: list[tuple[int, int]], streams: int) -> None:
     [lane] = blockcopy.plan(extents, 1) or [[]]
@@ -86,6 +89,7 @@ def test_near_extents_are_read_through(extents: list[tuple[int, int]], streams: 
     assert sum(end - start for start, end in lane) <= data + len(extents) * (MERGE + 2 * BLOCK)
 
 
+@settings(max_examples=50)
 @given(extents=extents, rest=st.integers(0, 400 * MIB))
 def test_runs_and_gaps_are_all_and_do_not_overlap(extents: list[tuple[int, int]], rest: int) -> None:
     runs = [run for lane in blockcopy.plan(extents, 3) for run in lane]

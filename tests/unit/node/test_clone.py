@@ -14,7 +14,7 @@ from tests.fakes.child import Child, at_once
 from tests.fakes.host import FakeHost, Fault
 from tests.fakes.lvm import EXTENT, Lv
 from tests.fakes.node import IMAGE, VG, Node, NodeMaker
-from tests.unit.node.steps import FAULTS, MODES, Case, killed, survives
+from tests.unit.node.steps import Case, killed, matrix, survives
 from vafnebula import errors, names, process
 from vafnebula.model import Clone, DiskRef, Image
 from vafnebula.node import lvm, room, signals
@@ -81,9 +81,7 @@ def dangling(node: Node) -> Clone:
     return node.clone()
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("start", [cold, warm, half_filled, filled_not_renamed, unpublished, older, dangling])
+@matrix([cold, warm], [half_filled, filled_not_renamed, unpublished, older, dangling])
 def test_stopped_at_any_step_leaves_nothing_and_succeeds_when_repeated(
     make_node: NodeMaker, start: Callable[[Node], Clone], mode: str, kind: str
 ) -> None:

@@ -11,7 +11,7 @@ from pytest_mock import MockerFixture
 from tests.fakes.host import Fault, Killed
 from tests.fakes.lvm import EXTENT, Lv
 from tests.fakes.node import VG, Node, NodeMaker
-from tests.unit.node.steps import FAULTS, MODES, Case, survives
+from tests.unit.node.steps import Case, matrix, survives
 from vafnebula import errors
 from vafnebula.model import Delete
 from vafnebula.node import lock
@@ -56,9 +56,7 @@ def nothing(node: Node) -> None:
     pass
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("start", [finished, half_made, link_gone, volume_gone, nothing])
+@matrix([finished, half_made], [link_gone, volume_gone, nothing])
 @pytest.mark.parametrize(("disk", "check"), [(0, no_trace), (-1, no_directory)])
 def test_stopped_at_any_step_can_be_repeated(
     make_node: NodeMaker,

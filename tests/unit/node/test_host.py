@@ -12,6 +12,11 @@ from vafnebula import errors, process
 from vafnebula.node.host import Host
 
 
+@pytest.fixture(autouse=True)
+def no_power_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+
+
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """A VM directory that is not made yet."""

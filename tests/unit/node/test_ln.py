@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.host import Fault
 from tests.fakes.lvm import EXTENT
 from tests.fakes.node import IMAGE, VG, Node, NodeMaker
-from tests.unit.node.steps import FAULTS, MODES, Case, killed, survives
+from tests.unit.node.steps import Case, killed, matrix, survives
 from vafnebula import errors, process
 from vafnebula.model import Image, Link
 from vafnebula.node import disks
@@ -66,18 +66,14 @@ def cached_cdrom(node: Node) -> Link:
     return node.link(readonly=True)
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("start", [nothing, half_copied, older])
+@matrix([nothing], [half_copied, older])
 def test_stopped_at_any_step_leaves_nothing_and_succeeds_when_repeated(
     make_node: NodeMaker, start: Callable[[Node], Link], mode: str, kind: str
 ) -> None:
     survives(Case(ln, start, is_linked), make_node, mode, kind)
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("start", [cdrom, cached_cdrom])
+@matrix([cdrom], [cached_cdrom])
 def test_a_cdrom_stopped_at_any_step_leaves_nothing_and_succeeds_when_repeated(
     make_node: NodeMaker, start: Callable[[Node], Link], mode: str, kind: str
 ) -> None:

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.host import Fault
@@ -94,6 +94,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(verb=st.sampled_from(list(VERBS)) | json_values, request=json_values, settings=json_values)
 def test_any_json_is_answered(verb: object, request: object, settings: object) -> None:
     body = {"version": __version__, "verb": verb, "request": request, "settings": settings}

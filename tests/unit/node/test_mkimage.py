@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.host import signature
 from tests.fakes.lvm import EXTENT, cow_needs
 from tests.fakes.node import Node, NodeMaker
-from tests.unit.node.steps import FAULTS, MODES, Case, killed, survives
+from tests.unit.node.steps import Case, killed, matrix, survives
 from vafnebula import errors, units
 from vafnebula.model import MakeImage
 from vafnebula.node.deeds.mkimage import MAKERS, mkimage
@@ -36,9 +36,7 @@ def older(node: Node) -> MakeImage:
     return node.scratch(seq=1)
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("start", [nothing, unpublished, older])
+@matrix([nothing], [unpublished, older])
 def test_stopped_at_any_step_leaves_nothing_and_succeeds_when_repeated(
     make_node: NodeMaker, start: Callable[[Node], MakeImage], mode: str, kind: str
 ) -> None:

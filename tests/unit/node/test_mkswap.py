@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.host import signature
 from tests.fakes.node import VG, Node, NodeMaker
-from tests.unit.node.steps import FAULTS, MODES, Case, killed, survives
+from tests.unit.node.steps import Case, killed, matrix, survives
 from vafnebula import errors
 from vafnebula.model import MakeSwap
 from vafnebula.node.deeds.mkswap import mkswap
@@ -37,9 +37,7 @@ def older(node: Node) -> MakeSwap:
     return node.swap(seq=1)
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("start", [nothing, unpublished, older])
+@matrix([nothing], [unpublished, older])
 def test_stopped_at_any_step_leaves_nothing_and_succeeds_when_repeated(
     make_node: NodeMaker, start: Callable[[Node], MakeSwap], mode: str, kind: str
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.host import Fault
 from tests.fakes.lvm import EXTENT, Lv
 from tests.fakes.node import IMAGE, VG, Node, NodeMaker, Picture
-from tests.unit.node.steps import FAULTS, MODES, Case, killed, survives
+from tests.unit.node.steps import Case, killed, matrix, survives
 from vafnebula import errors, process
 from vafnebula.model import Image, Save
 from vafnebula.node import disks
@@ -69,9 +69,7 @@ def never_lost(node: Node, before: Picture) -> None:
         assert Path(disks.saved_marker(node.disk())).read_text() == node.save().image.path
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("start", [worked_on, half_saved, replaced_not_given_up, given_up_not_unlinked, inactive])
+@matrix([worked_on], [half_saved, replaced_not_given_up, given_up_not_unlinked, inactive])
 def test_stopped_at_any_step_loses_nothing_and_succeeds_when_repeated(
     make_node: NodeMaker, start: Callable[[Node], Save], mode: str, kind: str
 ) -> None:

@@ -206,8 +206,9 @@ class Model:
         self.used: dict[str, float] = {}
         self.pinned: set[str] = set()
 
-    def may_go(self, before: Picture) -> set[str]:
-        in_use = {volume[2] for volume in before.volumes.values()}
+    def may_go(self, before: Picture, replaced: str) -> set[str]:
+        """Origins that may be evicted while the volume `replaced` is made, hence gone."""
+        in_use = {volume[2] for name, volume in before.volumes.items() if name != replaced}
         return {
             origin
             for origin, used in self.used.items()
@@ -218,7 +219,7 @@ class Model:
         request = self.node.clone(vm, name=f"image{image}")
         origin = names.ORIGIN_PREFIX + self.node.key(f"image{image}")
         before = self.node.picture()
-        may_go = self.may_go(before)
+        may_go = self.may_go(before, f"lv-one-{vm}-0")
         try:
             facts = clone(self.node.host(), request, self.settings)
         except errors.NoRoom as e:
