@@ -28,7 +28,9 @@ PEER: dict[str, dict[str, tuple[int, int]]] = {
     "delete directory": {"thick": (22, 5), "thin": (22, 5)},
 }
 LVM_GOAL = {"clone, warm": 4}
-EXECUTED = re.compile(r'execve\("(?P<program>[^"]+)".* = 0$', re.MULTILINE)
+CALL = re.compile(
+    r'(?P<pid>\d+) +(?:execve\("(?P<program>[^"]+)"|<\.\.\. execve resumed>).*(?P<end> = 0|unfinished \.\.\.>)'
+)
 TRACE = "/tmp/exec.trace"  # noqa: S108  of the lab's own roots
 PYTHON = "/usr/local/bin/traced-python"
 INSTALL = """
@@ -100,7 +102,16 @@ def traced(stage: Stage) -> Iterator[None]:
 
 def programs(trace: str) -> tuple[str, ...]:
     """Names of the programs in a trace of execve; attempts along PATH that failed do not count."""
-    return tuple(found["program"].rsplit("/", 1)[-1] for found in EXECUTED.finditer(trace))
+    begun: dict[str, str] = {}
+    started = []
+    for line in trace.splitlines():
+        found = CALL.fullmatch(line)
+        if found:
+            if found["program"]:
+                begun[found["pid"]] = found["program"].rsplit("/", 1)[-1]
+            if found["end"] == " = 0":
+                started.append(begun[found["pid"]])
+    return tuple(started)
 
 
 def _records(name: str, case: str, mode: str, found: Started) -> list[Record]:

@@ -12,7 +12,7 @@ from vafnebula.bench.stage import MODES, SDS, Stage
 from vafnebula.lab.opennebula import PATIENCE, Image, checked
 
 SIZE = units.GIB // 4
-CROWDS = (1, 4, 16)
+CROWDS = {"thin": (1, 4, 16), "thick": (16,)}
 SLACK = 1.2  # a crowd of N may take N x S x SLACK
 BEHIND = units.GIB  # the image whose fill a clone of another one must not wait for
 
@@ -21,7 +21,7 @@ def measure(stage: Stage) -> list[Record]:
     image, large = stage.image(SIZE), stage.image(BEHIND)
     records = []
     for mode in MODES:
-        for count in CROWDS:
+        for count in CROWDS[mode]:
             records += _crowd(stage, mode, image, count)
         records += _behind(stage, mode, image, large)
     return records

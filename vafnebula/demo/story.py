@@ -23,7 +23,6 @@ SDS = 100
 HEAD = 1  # the VM with all kinds of disks
 ALONE = (3, 4, 5)  # VMs cloned one after the other; the median counts
 CROWD = 100  # first of the VMs cloned at once
-REPEATS = 5  # runs of a short reference; the median counts
 SWAP = 512 * units.MIB
 SCRATCH = 3 * units.GIB
 PERSISTENT = 64 * units.MIB
@@ -34,10 +33,12 @@ LVS = ("lvs", "-o", "lv_name,lv_size,pool_lv,origin,data_percent", "--units", "m
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is played: `size` of the image in bytes, `workers` cloned at once, on all nodes together."""
+    """How much is played: `size` of the image in bytes, `workers` cloned at once, on all nodes
+    together; the bare snapshot is the median of `repeats`."""
 
     size: int = 256 * units.MIB
     workers: int = 16
+    repeats: int = 5
     mode: str = "thin"
     keep: bool = False
 
@@ -127,8 +128,8 @@ class Story:
         ssh = ["ssh", "--", self.node, "sudo", "-n"]
         with self.screen.step("For comparison: a bare `ssh node sudo lvcreate -s`") as shown:
             took = []
-            for n in range(REPEATS):
-                shown.count(n, REPEATS)
+            for n in range(self.plan.repeats):
+                shown.count(n, self.plan.repeats)
                 create = ["lvcreate", "-qq", "--yes", "-s", "-kn", "-ay", *size, "-n", f"reference-{n}"]
                 took.append(self.one.run([*ssh, *create, f"{self.vg}/{names.ORIGIN_PREFIX}{key}"]).seconds)
                 self.one.run([*ssh, "lvremove", "-qq", "--yes", f"{self.vg}/reference-{n}"])

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+
+from vafnebula import errors
+from vafnebula.bench import storage
+
+
+def test_all_measurements_are_the_default() -> None:
+    assert storage.chosen("") == list(storage.MEASUREMENTS)
+
+
+def test_a_choice_keeps_the_order_of_weight() -> None:
+    assert storage.chosen("m10, M1") == ["M1", "M10"]
+
+
+def test_an_unknown_measurement_is_named() -> None:
+    with pytest.raises(errors.BadArgument, match=r"M7.*there are M1, M2"):
+        storage.chosen("M1,M7")
