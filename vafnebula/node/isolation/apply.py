@@ -10,19 +10,39 @@ from vafnebula.node.isolation.spool import Spool
 TIMEOUT = 60.0
 
 
-def load(settings: Settings, plans: tuple[Plan, ...], remove: tuple[str, ...] = ()) -> None:
+def load(site: Settings, plans: tuple[Plan, ...], remove: tuple[str, ...] = ()) -> None:
     """Load `plans` and remove the NICs of the taps in `remove`, in one transaction.
 
-    The caller holds the spool's lock; with backend ebtables, alone.  Raises CommandFailed, SudoRefused, NotOurs.
+    The caller holds the spool's lock as `lock` gives it.  Raises CommandFailed, SudoRefused, NotOurs.
     """
     if not plans and not remove:
         return
-    if settings.backend == "ebtables":
+    if site.backend == "ebtables":
         from vafnebula.node.isolation import ebtables
 
         ebtables.load(plans, remove)
-        return
-    transaction(nft.program(plans, remove))
+    else:
+        transaction(nft.program(plans, remove))
+
+
+def unload(site: Settings) -> None:
+    """Remove everything of ours: there is nothing left to filter."""
+    if site.backend == "ebtables":
+        from vafnebula.node.isolation import ebtables
+
+        ebtables.unload()
+    else:
+        transaction(nft.table_removal())
+
+
+def unload_other(site: Settings) -> None:
+    """Remove what the backend that is not configured left behind when the admin changed backends."""
+    from vafnebula.node.isolation import ebtables
+
+    if site.backend == "ebtables":
+        transaction(nft.table_removal())
+    elif ebtables.in_use():
+        ebtables.unload()
 
 
 def transaction(program: str) -> None:
@@ -32,6 +52,6 @@ def transaction(program: str) -> None:
     spawn.run(spawn.as_root(["nft", "-f", "-"]), input=text, timeout=TIMEOUT)
 
 
-def lock(settings: Settings) -> Spool:
+def lock(site: Settings) -> Spool:
     """The spool, locked as `load` needs it: ebtables changes its parent chains as a whole, so it works alone."""
-    return Spool(settings, alone=settings.backend == "ebtables")
+    return Spool(site, alone=site.backend == "ebtables")

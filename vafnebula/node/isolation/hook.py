@@ -14,7 +14,7 @@ import sys
 import time
 
 from vafnebula import errors, log
-from vafnebula.node.isolation import apply, mac, nft, nics, plan, ports, settings, spawn, vmxml
+from vafnebula.node.isolation import apply, mac, nics, plan, ports, settings, spawn, vmxml
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     for note in notes:
         log.trouble("net", verb=verb, vm=selection.vm, note=note)
         print(errors.one_line(note))  # noqa: T201
-    taps = [*nft.taps_of(selection.nics), *selection.taps]
+    taps = [*(nic.tap for nic in selection.nics), *selection.taps]
     if taps:
         seconds = time.monotonic() - began
         log.event("net", verb=verb, vm=selection.vm, taps=",".join(taps), mode=site.mode, seconds=seconds)

@@ -10,10 +10,13 @@ carries its name; that of a chain's first rule also a digest of the NIC's progra
 
 from __future__ import annotations
 
+from binascii import crc32
+
 from vafnebula.node.isolation import mac
 from vafnebula.node.isolation.mac import BITS, Prefix
 from vafnebula.node.isolation.nics import Nic
 from vafnebula.node.isolation.plan import DROP, Plan, Rule
+from vafnebula.node.isolation.record import record, replace
 
 TABLE = "bridge vafnebula"
 TX_MAP = "vm_tx"
@@ -47,12 +50,39 @@ def chains(tap: str) -> tuple[str, str]:
     return f"{tap}-tx", f"{tap}-rx"
 
 
-def digest(plan: Plan) -> str:
-    """Sixteen hex digits that change with any rule of the NIC: FNV-1a (hashlib costs 6 ms to import)."""
-    value = 0xCBF29CE484222325
-    for byte in "\n".join(_rules(plan, "")).encode():
-        value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-    return f"{value:016x}"
+@record
+class Line:
+    """One rule as it is loaded; `label` is its comment: the rule's name, and in a chain's first rule the digest."""
+
+    chain: str
+    match: str
+    verdict: str
+    label: str
+
+    def __str__(self) -> str:
+        blank = " " if self.match else ""
+        return f'add rule {TABLE} {self.chain} {self.match}{blank}counter {self.verdict} comment "{self.label}"'
+
+
+def rules(plan: Plan) -> list[Line]:
+    """The rules of both chains of a NIC, in order."""
+    lines = []
+    for chain, checks, matches in zip(chains(plan.nic.tap), (plan.tx, plan.rx), (_tx_matches, _rx_matches)):
+        for rule in checks:
+            verdict = rule.verdict if plan.enforce or rule.verdict != DROP else "continue"
+            lines += [Line(chain, match, verdict, rule.name) for match in matches(plan, rule)]
+    mark = _digest("\n".join(map(str, lines)))
+    seen: set[str] = set()
+    for i, line in enumerate(lines):
+        if line.chain not in seen:
+            seen.add(line.chain)
+            lines[i] = replace(line, label=f"{line.label} {mark}")
+    return lines
+
+
+def _digest(text: str) -> str:
+    """Eight hex digits that change with the text: a checksum against drift, not against somebody who is root."""
+    return f"{crc32(text.encode()):08x}"
 
 
 def _skeleton() -> list[str]:
@@ -91,25 +121,9 @@ def _nic(plan: Plan) -> list[str]:
     return [
         *(f"add chain {TABLE} {name}" for name in names),
         *(f"flush chain {TABLE} {name}" for name in names),
-        *_rules(plan, f" {digest(plan)}"),
+        *map(str, rules(plan)),
         *_elements("add", plan.nic.tap),
     ]
-
-
-def _rules(plan: Plan, mark: str) -> list[str]:
-    """The `add rule` lines of both chains; `mark` is appended to the comment of each chain's first rule."""
-    lines = []
-    for chain, rules, matches in zip(chains(plan.nic.tap), (plan.tx, plan.rx), (_tx_matches, _rx_matches)):
-        note = mark
-        for rule in rules:
-            for match in matches(plan, rule):
-                verdict = rule.verdict if plan.enforce or rule.verdict != DROP else "continue"
-                blank = " " if match else ""
-                lines.append(
-                    f'add rule {TABLE} {chain} {match}{blank}counter {verdict} comment "{rule.name}{note}"'
-                )
-                note = ""
-    return lines
 
 
 def _tx_matches(plan: Plan, rule: Rule) -> list[str]:
@@ -173,7 +187,3 @@ def _mac_items(prefixes: tuple[Prefix, ...]) -> list[str]:
 
 def _raw_items(prefixes: tuple[Prefix, ...]) -> list[str]:
     return [f"0x{p.base:012x}" if p.bits == BITS else f"0x{p.base:012x}-0x{p.last:012x}" for p in prefixes]
-
-
-def taps_of(nics: tuple[Nic, ...]) -> tuple[str, ...]:
-    return tuple(n.tap for n in nics)
