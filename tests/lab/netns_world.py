@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import shutil
@@ -25,11 +26,12 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 REPO = Path(__file__).parents[2]
-ETH_P_ALL = 3
+ETH_P_ALL, SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 3, 263, 1, 1
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 SENTINEL = b"sentinel of the frame suite"
+FLOW = struct.pack("!I", 6 << 28 | 0xABCDE)  # first word of our own IPv6 packets; the bridge trims what follows them
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def nic_xml(port: str, **values: str) -> str:
         "BRIDGE": "br0",
         "TARGET": p.dev,
         "VN_MAD": "bridge",
-        "VAF_EXTRA_MACS": PORTS["gwb" if port == "b3" else "gwa"].mac,
+        "VAF_EXTRA_MACS": PORTS["gwb"].mac if port == "b3" else f"{PORTS['gwa'].mac},{EXTRA_SOURCE}",
         "FILTER_IP_SPOOFING": "YES",
     }
     if port == "a1":
@@ -129,12 +131,10 @@ class World:
         self.run("hv", "ip", "link", "set", "br0", "type", "bridge", "no_linklocal_learn", "0")
         for p in PORTS.values():
             self.run("hv", "bridge", "link", "set", "dev", p.dev, "learning", "on", "locked", "off")
-
-    def forget_ports(self) -> None:
-        """The bridge learns every machine anew at its own port."""
-        for p in PORTS.values():
             for entry in self.fdb(p.dev):
                 self.run("hv", "bridge", "fdb", "del", entry["mac"], "dev", p.dev, "master", check=False)
+        for p in PORTS.values():
+            self.heard(p.name, eth(p.mac, BROADCAST, 0x88B6, b"here I am"), b"here I am")
 
     def fdb(self, dev: str) -> list[dict[str, str]]:
         out = self.run("hv", "bridge", "-j", "fdb", "show", "br", "br0", "brport", dev).stdout
@@ -160,15 +160,14 @@ class World:
             os.close(home)
             os.close(there)
 
-    def packet_socket(self, name: str, dev: str) -> socket.socket:
+    def packet_socket(self, name: str, dev: str, *, promiscuous: bool = True) -> socket.socket:
         with self.inside(name):
             s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         s.bind((dev, 0))
-        index = s.getsockname()  # promiscuous, so that floods are seen as well
-        with self.inside(name):
-            number = socket.if_nametoindex(dev)
-        s.setsockopt(263, 1, struct.pack("IHH8s", number, 1, 0, b""))
-        assert index[0] == dev
+        if promiscuous:  # so that floods are seen as well
+            with self.inside(name):
+                number = socket.if_nametoindex(dev)
+            s.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, struct.pack("IHH8s", number, PACKET_MR_PROMISC, 0, b""))
         s.setblocking(False)
         return s
 
@@ -189,7 +188,7 @@ class World:
             self.run(p.name, "ip", "link", "set", "eth0", "up")
             self.run(p.name, "ip", "link", "set", "lo", "up")
             self.sockets[p.name] = self.packet_socket(p.name, "eth0")
-        self.sockets["hv"] = self.packet_socket("hv", "br0")
+        self.sockets["hv"] = self.packet_socket("hv", "br0", promiscuous=False)
         for name in PORTS:
             self._until(lambda n=name: b"tentative" not in self.run(n, "ip", "-6", "addr", "show", "dev", "eth0").stdout)
         return self
@@ -220,11 +219,15 @@ class World:
     until = _until
 
     def heard(self, sender: str, frame: bytes, tag: bytes) -> set[str]:
-        """Send `frame` from `sender`; the names of all machines that received something containing `tag`.
+        """Send `frame`, which contains `tag`, from `sender`; the names of all machines that received it.
 
         A sentinel that the hypervisor itself broadcasts afterwards says when to stop waiting: this process runs on one
         CPU, so nothing that was sent before can arrive later.
         """
+
+        def is_it(data: bytes) -> bool:  # not the ICMP error of a guest that quotes it
+            return data[:12] == frame[:12] and tag in data
+
         for s in self.sockets.values():
             _drain(s)
         self.sockets[sender].send(frame)
@@ -233,9 +236,9 @@ class World:
         for name, s in self.sockets.items():
             if name == sender or (name == "hv"):
                 continue
-            if any(tag in data for data in _until_sentinel(s)):
+            if any(is_it(data) for data in _until_sentinel(s)):
                 out.add(name)
-        if any(tag in data for data in _drain(self.sockets["hv"])):
+        if any(is_it(data) for data in _drain(self.sockets["hv"])):
             out.add("hv")
         return out
 
@@ -243,12 +246,17 @@ class World:
 def _drain(s: socket.socket) -> list[bytes]:
     """What is waiting, without what this socket's own machine sent (packet sockets see that as well)."""
     out = []
-    with contextlib.suppress(BlockingIOError):
-        while True:
+    while True:
+        try:
             data, address = s.recvfrom(65536)
+        except BlockingIOError:
+            return out
+        except OSError as e:  # said once after the interface was down
+            if e.errno != errno.ENETDOWN:
+                raise
+        else:
             if address[2] != socket.PACKET_OUTGOING:
                 out.append(data)
-    return out
 
 
 def _until_sentinel(s: socket.socket) -> list[bytes]:
@@ -301,7 +309,7 @@ def udp(source: int, destination: int, payload: bytes) -> bytes:
 def ipv6(source: str, destination: str, next_header: int, payload: bytes, hops: int = 255, extension: bytes = b"") -> bytes:
     first = next_header if not extension else 0
     body = extension + payload
-    return (struct.pack("!IHBB", 6 << 28, len(body), first, hops) + socket.inet_pton(socket.AF_INET6, source)
+    return (FLOW + struct.pack("!HBB", len(body), first, hops) + socket.inet_pton(socket.AF_INET6, source)
             + socket.inet_pton(socket.AF_INET6, destination) + body)
 
 
