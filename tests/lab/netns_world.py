@@ -203,7 +203,8 @@ class World:
         """The hooks of `drivers` and our package under `remotes`, laid out as OpenNebula syncs them."""
         home = self.remotes / "vafnebula"
         home.mkdir(parents=True, exist_ok=True)
-        shutil.copy(REPO / "mads/vafnebula/python", home / "python")
+        for program in ("python", "net"):
+            shutil.copy(REPO / "mads/vafnebula" / program, home / program)
         (home / "vafnebula").symlink_to(REPO / "vafnebula")
         for driver in drivers:
             shutil.copytree(REPO / "hooks/vnm", self.remotes / "vnm" / driver)

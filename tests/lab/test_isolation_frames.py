@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
-from netns_world import (
+from tests.lab.netns_world import (
     BROADCAST,
     EXTRA_SOURCE,
     FLOW,

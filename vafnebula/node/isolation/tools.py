@@ -152,8 +152,8 @@ def answer(verb: str, site: Settings, tap: str = "", data: bytes = b"") -> Any:
 
 
 def exit_code(verb: str, value: Any) -> int:
-    """1 when `value`, what `verb` answered, tells of problems."""
-    return int(verb in ("reconcile", "verify") and bool(value["problems"]))
+    """1 when verify found problems.  reconcile did what it could; a timer shall not fail for a tap that is not ours."""
+    return int(verb == "verify" and bool(value["problems"]))
 
 
 def main(argv: list[str]) -> int:
