@@ -1,11 +1,11 @@
 """Two clusters on one bridge, made of network namespaces: real taps' stand-ins (veth), real kernel, real frames.
 
-    namespace hv: bridge br0 with ports
-      one-1-0   VM 1, cluster A, 02:00:ac:10:01:01     up-a    gateway of A, 52:54:00:00:0a:fe, white-listed for A only
-      one-2-0   VM 2, cluster A, 02:00:ac:10:01:02     up-b    gateway of B, 52:54:00:00:0b:fe, white-listed for B only
-      one-3-0   VM 3, cluster B, 02:00:ac:10:02:03     br0b    OneGate's transparent proxy, 0a:00:00:00:00:99
-      one-4-0   VM 4, cluster A, role gateway, 02:00:ac:10:01:04
-    each port's other end is `eth0` in a namespace of its own, with addresses, so that a Linux guest answers there
+namespace hv: bridge br0 with ports
+  one-1-0   VM 1, cluster A, 02:00:ac:10:01:01     up-a    gateway of A, 52:54:00:00:0a:fe, white-listed for A only
+  one-2-0   VM 2, cluster A, 02:00:ac:10:01:02     up-b    gateway of B, 52:54:00:00:0b:fe, white-listed for B only
+  one-3-0   VM 3, cluster B, 02:00:ac:10:02:03     br0b    OneGate's transparent proxy, 0a:00:00:00:00:99
+  one-4-0   VM 4, cluster A, role gateway, 02:00:ac:10:01:04
+each port's other end is `eth0` in a namespace of its own, with addresses, so that a Linux guest answers there
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def vm_of(port: str) -> bytes:
 
 @dataclass
 class World:
-    """The namespaces.  `remotes` is SCRIPTS_REMOTE_DIR on the hypervisor, with the hooks as `onehost sync` puts them."""
+    """The namespaces.  `remotes` is SCRIPTS_REMOTE_DIR on the hypervisor, with the hooks as OpenNebula syncs them."""
 
     remotes: Path
     prefix: str = field(default_factory=lambda: f"vaf{os.getpid()}")
@@ -103,7 +103,9 @@ class World:
     def namespace(self, name: str) -> str:
         return f"{self.prefix}-{name}"
 
-    def run(self, where: str, *argv: str, stdin: bytes = b"", check: bool = True, path: str = "") -> subprocess.CompletedProcess[bytes]:
+    def run(
+        self, where: str, *argv: str, stdin: bytes = b"", check: bool = True, path: str = ""
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run a program in namespace `where`; `path` goes in front of PATH."""
         env = dict(os.environ, LC_ALL="C", HOME=str(self.remotes))
         env["PATH"] = f"{path}:{env['PATH']}" if path else env["PATH"]
@@ -112,7 +114,9 @@ class World:
         assert not check or done.returncode == 0, f"{argv}: {done.stderr.decode()}"
         return done
 
-    def hook(self, verb: str, stdin: bytes, *, driver: str = "bridge", check: bool = True, path: str = "") -> subprocess.CompletedProcess[bytes]:
+    def hook(
+        self, verb: str, stdin: bytes, *, driver: str = "bridge", check: bool = True, path: str = ""
+    ) -> subprocess.CompletedProcess[bytes]:
         stub = self.remotes / "vnm" / driver / f"{verb}.d" / "50-vafnebula"
         argv = {"pre": [], "post": ["one-1", "node1"], "clean": ["node1"]}[verb]
         return self.run("hv", str(stub), *argv, stdin=stdin, check=check, path=path)
@@ -180,8 +184,28 @@ class World:
         self.run("hv", "ip", "link", "set", "lo", "up")
         for p in PORTS.values():
             tap_mac = "fe" + p.mac[2:]
-            self.run("hv", "ip", "link", "add", p.dev, "mtu", "9000", "address", tap_mac, "type", "veth",
-                     "peer", "name", "eth0", "mtu", "9000", "address", p.mac, "netns", self.namespace(p.name))
+            self.run(
+                "hv",
+                "ip",
+                "link",
+                "add",
+                p.dev,
+                "mtu",
+                "9000",
+                "address",
+                tap_mac,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "mtu",
+                "9000",
+                "address",
+                p.mac,
+                "netns",
+                self.namespace(p.name),
+            )
             self.run("hv", "ip", "link", "set", p.dev, "master", "br0", "up")
             self.run(p.name, "sysctl", "-qw", "net.ipv4.neigh.eth0.locktime=0", "net.ipv6.conf.eth0.accept_ra=0")
             self.run(p.name, "ip", "addr", "add", f"{p.ip}/16", "dev", "eth0")
@@ -190,7 +214,9 @@ class World:
             self.sockets[p.name] = self.packet_socket(p.name, "eth0")
         self.sockets["hv"] = self.packet_socket("hv", "br0", promiscuous=False)
         for name in PORTS:
-            self._until(lambda n=name: b"tentative" not in self.run(n, "ip", "-6", "addr", "show", "dev", "eth0").stdout)
+            self._until(
+                lambda n=name: b"tentative" not in self.run(n, "ip", "-6", "addr", "show", "dev", "eth0").stdout
+            )
         return self
 
     def close(self) -> None:
@@ -294,12 +320,25 @@ def checksum(data: bytes) -> int:
 
 
 def arp(op: int, sha: str, spa: str, tha: str, tpa: str) -> bytes:
-    return struct.pack("!HHBBH", 1, 0x0800, 6, 4, op) + raw(sha) + socket.inet_aton(spa) + raw(tha) + socket.inet_aton(tpa)
+    return (
+        struct.pack("!HHBBH", 1, 0x0800, 6, 4, op) + raw(sha) + socket.inet_aton(spa) + raw(tha) + socket.inet_aton(tpa)
+    )
 
 
 def ipv4(source: str, destination: str, protocol: int, payload: bytes) -> bytes:
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 1, 0, 64, protocol, 0,
-                       socket.inet_aton(source), socket.inet_aton(destination))
+    head = struct.pack(
+        "!BBHHHBBH4s4s",
+        0x45,
+        0,
+        20 + len(payload),
+        1,
+        0,
+        64,
+        protocol,
+        0,
+        socket.inet_aton(source),
+        socket.inet_aton(destination),
+    )
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
 
 
@@ -307,18 +346,28 @@ def udp(source: int, destination: int, payload: bytes) -> bytes:
     return struct.pack("!HHHH", source, destination, 8 + len(payload), 0) + payload
 
 
-def ipv6(source: str, destination: str, next_header: int, payload: bytes, hops: int = 255, extension: bytes = b"") -> bytes:
+def ipv6(
+    source: str, destination: str, next_header: int, payload: bytes, hops: int = 255, extension: bytes = b""
+) -> bytes:
     first = next_header if not extension else 0
     body = extension + payload
-    return (FLOW + struct.pack("!HBB", len(body), first, hops) + socket.inet_pton(socket.AF_INET6, source)
-            + socket.inet_pton(socket.AF_INET6, destination) + body)
+    return (
+        FLOW
+        + struct.pack("!HBB", len(body), first, hops)
+        + socket.inet_pton(socket.AF_INET6, source)
+        + socket.inet_pton(socket.AF_INET6, destination)
+        + body
+    )
 
 
 def icmp6(source: str, destination: str, kind: int, body: bytes) -> bytes:
     """An ICMPv6 message with its checksum."""
     head = struct.pack("!BBH", kind, 0, 0)
-    pseudo = (socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, destination)
-              + struct.pack("!II", 4 + len(body), 58))
+    pseudo = (
+        socket.inet_pton(socket.AF_INET6, source)
+        + socket.inet_pton(socket.AF_INET6, destination)
+        + struct.pack("!II", 4 + len(body), 58)
+    )
     return struct.pack("!BBH", kind, 0, checksum(pseudo + head + body)) + body
 
 

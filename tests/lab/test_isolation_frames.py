@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
+
 from tests.lab.netns_world import (
     BROADCAST,
     EXTRA_SOURCE,
@@ -26,14 +27,13 @@ from tests.lab.netns_world import (
     ipv6,
     link_local,
     lladdr,
+    nic_xml,
     raw,
     snap,
     udp,
     vm_of,
     vm_stdin,
-    nic_xml,
 )
-
 from vafnebula.node.isolation import ebtables
 
 MAC = {name: p.mac for name, p in PORTS.items()}
@@ -79,7 +79,9 @@ def payload(kind: int) -> bytes:
     return TAG
 
 
-def advert(source_mac: str, named_mac: str, destination: str, target: str, *, extra: bytes = b"", ext: bytes = b"") -> bytes:
+def advert(
+    source_mac: str, named_mac: str, destination: str, target: str, *, extra: bytes = b"", ext: bytes = b""
+) -> bytes:
     source = link_local(source_mac)
     body = struct.pack("!I", 0x60000000) + socket.inet_pton(socket.AF_INET6, target) + extra + lladdr(2, named_mac)
     return ipv6(source, destination, 58, icmp6(source, destination, 136, body), extension=ext) + TAG
@@ -107,53 +109,236 @@ def verdicts() -> list[Case]:
         case("from the other cluster's gateway", "gwb", eth(gwb, a1, IPV4, packet())),
         case("the other cluster's own gateway", "b3", eth(b3, gwb, IPV4, packet()), {"gwb"}),
         case("broadcast stays in the cluster", "a1", eth(a1, BROADCAST, IPV4, packet()), everyone_a | {"hv"}),
-        case("broadcast of the other gateway", "gwb", eth(gwb, BROADCAST, IPV4, packet()), {"b3", "gwa", "proxy", "hv"}),
-        case("multicast stays in the cluster", "a1", eth(a1, "01:00:5e:00:00:fb", IPV4, packet()), everyone_a | {"hv?"}),
+        case(
+            "broadcast of the other gateway", "gwb", eth(gwb, BROADCAST, IPV4, packet()), {"b3", "gwa", "proxy", "hv"}
+        ),
+        case(
+            "multicast stays in the cluster", "a1", eth(a1, "01:00:5e:00:00:fb", IPV4, packet()), everyone_a | {"hv?"}
+        ),
         case("to the hypervisor itself", "a1", "to-host"),  # type: ignore[arg-type]
         case("a stranger on the wire", "gwb", eth("52:54:00:99:99:99", a1, IPV4, packet())),
         case("a class MAC on the wire", "gwb", eth("02:00:ac:10:01:77", a1, IPV4, packet()), {"a1"}),
         # ARP
-        case("ARP request, own", "a1", eth(a1, BROADCAST, ARP, arp(1, a1, IP["a1"], "00:" * 5 + "00", IP["a2"]) + TAG), everyone_a | {"hv"}),
-        case("ARP probe", "a1", eth(a1, BROADCAST, ARP, arp(1, a1, "0.0.0.0", "00:" * 5 + "00", IP["a1"]) + TAG), everyone_a | {"hv"}),
+        case(
+            "ARP request, own",
+            "a1",
+            eth(a1, BROADCAST, ARP, arp(1, a1, IP["a1"], "00:" * 5 + "00", IP["a2"]) + TAG),
+            everyone_a | {"hv"},
+        ),
+        case(
+            "ARP probe",
+            "a1",
+            eth(a1, BROADCAST, ARP, arp(1, a1, "0.0.0.0", "00:" * 5 + "00", IP["a1"]) + TAG),
+            everyone_a | {"hv"},
+        ),
         case("ARP reply, own, unicast", "a1", eth(a1, a2, ARP, arp(2, a1, IP["a1"], a2, IP["a2"]) + TAG), {"a2"}),
-        case("gratuitous ARP of an extra source", "a1", eth(EXTRA_SOURCE, BROADCAST, ARP, arp(1, EXTRA_SOURCE, IP["a1"], EXTRA_SOURCE, IP["a1"]) + TAG), everyone_a | {"hv"}),
+        case(
+            "gratuitous ARP of an extra source",
+            "a1",
+            eth(EXTRA_SOURCE, BROADCAST, ARP, arp(1, EXTRA_SOURCE, IP["a1"], EXTRA_SOURCE, IP["a1"]) + TAG),
+            everyone_a | {"hv"},
+        ),
         case("ARP names the gateway's MAC", "a1", eth(a1, a2, ARP, arp(2, gwa, IP["gwa"], a2, IP["a2"]) + TAG)),
         case("ARP names the gateway's address", "a1", eth(a1, a2, ARP, arp(2, a1, IP["gwa"], a2, IP["a2"]) + TAG)),
-        case("ARP request names another's MAC", "a1", eth(a1, BROADCAST, ARP, arp(1, a2, IP["a1"], "00:" * 5 + "00", IP["gwa"]) + TAG)),
-        case("ARP from the other cluster", "b3", eth(b3, BROADCAST, ARP, arp(1, b3, IP["b3"], "00:" * 5 + "00", IP["a1"]) + TAG), {"gwb", "gwa", "proxy", "hv"}),
+        case(
+            "ARP request names another's MAC",
+            "a1",
+            eth(a1, BROADCAST, ARP, arp(1, a2, IP["a1"], "00:" * 5 + "00", IP["gwa"]) + TAG),
+        ),
+        case(
+            "ARP from the other cluster",
+            "b3",
+            eth(b3, BROADCAST, ARP, arp(1, b3, IP["b3"], "00:" * 5 + "00", IP["a1"]) + TAG),
+            {"gwb", "gwa", "proxy", "hv"},
+        ),
         # RARP: what QEMU sends when a live migration ends
-        case("migration announcement", "a1", eth(a1, BROADCAST, RARP, arp(3, a1, "0.0.0.0", a1, "0.0.0.0") + TAG), everyone_a | {"hv"}),
+        case(
+            "migration announcement",
+            "a1",
+            eth(a1, BROADCAST, RARP, arp(3, a1, "0.0.0.0", a1, "0.0.0.0") + TAG),
+            everyone_a | {"hv"},
+        ),
         case("RARP names another's MAC", "a1", eth(a1, BROADCAST, RARP, arp(3, gwa, "0.0.0.0", gwa, "0.0.0.0") + TAG)),
         # DHCP
-        case("DHCP discover", "a1", eth(a1, BROADCAST, IPV4, ipv4("0.0.0.0", "255.255.255.255", 17, udp(68, 67, TAG))), everyone_a | {"hv"}),
+        case(
+            "DHCP discover",
+            "a1",
+            eth(a1, BROADCAST, IPV4, ipv4("0.0.0.0", "255.255.255.255", 17, udp(68, 67, TAG))),
+            everyone_a | {"hv"},
+        ),
         case("DHCP answer of a guest", "a1", eth(a1, a2, IPV4, ipv4(IP["a1"], IP["a2"], 17, udp(67, 68, TAG)))),
-        case("DHCP answer of the gateway VM", "a4", eth(MAC["a4"], a2, IPV4, ipv4(IP["a4"], IP["a2"], 17, udp(67, 68, TAG))), {"a2"}),
-        case("DHCP answer of the gateway", "gwa", eth(gwa, a2, IPV4, ipv4(IP["gwa"], IP["a2"], 17, udp(67, 68, TAG))), {"a2"}),
-        case("DHCPv6 answer of a guest", "a1", eth(a1, a2, IPV6, ipv6(link_local(a1), link_local(a2), 17, udp(547, 546, TAG)))),
+        case(
+            "DHCP answer of the gateway VM",
+            "a4",
+            eth(MAC["a4"], a2, IPV4, ipv4(IP["a4"], IP["a2"], 17, udp(67, 68, TAG))),
+            {"a2"},
+        ),
+        case(
+            "DHCP answer of the gateway",
+            "gwa",
+            eth(gwa, a2, IPV4, ipv4(IP["gwa"], IP["a2"], 17, udp(67, 68, TAG))),
+            {"a2"},
+        ),
+        case(
+            "DHCPv6 answer of a guest",
+            "a1",
+            eth(a1, a2, IPV6, ipv6(link_local(a1), link_local(a2), 17, udp(547, 546, TAG))),
+        ),
         # IPv6
         case("link-local unicast", "a1", eth(a1, a2, IPV6, payload(IPV6)), {"a2"}),
-        case("DAD solicitation", "a1", eth(a1, "33:33:ff:10:01:01", IPV6, ipv6("::", "ff02::1:ff10:101", 58, icmp6("::", "ff02::1:ff10:101", 135, bytes(4) + socket.inet_pton(socket.AF_INET6, link_local(a1))))), everyone_a | {"hv?"}),
-        case("DAD solicitation with nonce", "a1", eth(a1, "33:33:ff:10:01:01", IPV6, ipv6("::", "ff02::1:ff10:101", 58, icmp6("::", "ff02::1:ff10:101", 135, bytes(4) + socket.inet_pton(socket.AF_INET6, link_local(a1)) + b"\x0e\x01nonce!"))), everyone_a | {"hv?"}),
+        case(
+            "DAD solicitation",
+            "a1",
+            eth(
+                a1,
+                "33:33:ff:10:01:01",
+                IPV6,
+                ipv6(
+                    "::",
+                    "ff02::1:ff10:101",
+                    58,
+                    icmp6("::", "ff02::1:ff10:101", 135, bytes(4) + socket.inet_pton(socket.AF_INET6, link_local(a1))),
+                ),
+            ),
+            everyone_a | {"hv?"},
+        ),
+        case(
+            "DAD solicitation with nonce",
+            "a1",
+            eth(
+                a1,
+                "33:33:ff:10:01:01",
+                IPV6,
+                ipv6(
+                    "::",
+                    "ff02::1:ff10:101",
+                    58,
+                    icmp6(
+                        "::",
+                        "ff02::1:ff10:101",
+                        135,
+                        bytes(4) + socket.inet_pton(socket.AF_INET6, link_local(a1)) + b"\x0e\x01nonce!",
+                    ),
+                ),
+            ),
+            everyone_a | {"hv?"},
+        ),
         case("ND advertisement, own", "a1", eth(a1, a2, IPV6, advert(a1, a1, link_local(a2), link_local(a1))), {"a2"}),
-        case("ND solicitation, own", "a1", eth(a1, ALL_NODES_MAC, IPV6, solicit(a1, a1, link_local(a2))), everyone_a | {"hv"}),
-        case("ND advertisement names another's MAC", "a1", eth(a1, a2, IPV6, advert(a1, gwa, link_local(a2), link_local(gwa))), needs="nd-mac"),
-        case("ND solicitation names another's MAC", "a1", eth(a1, ALL_NODES_MAC, IPV6, solicit(a1, gwa, link_local(a2))), needs="nd-mac"),
-        case("ND behind an extension header", "a1", eth(a1, a2, IPV6, advert(a1, gwa, link_local(a2), link_local(gwa), ext=b"\x3a\0\x01\x04\0\0\0\0")), needs="nd-mac"),
-        case("ND behind another option", "a1", eth(a1, a2, IPV6, advert(a1, gwa, link_local(a2), link_local(gwa), extra=b"\x0e\x01nonce!")), needs="nd-size"),
-        case("router solicitation names another's MAC", "a1", eth(a1, "33:33:00:00:00:02", IPV6, ipv6(link_local(a1), "ff02::2", 58, icmp6(link_local(a1), "ff02::2", 133, bytes(4) + lladdr(1, gwa))) + TAG), needs="rs-mac"),
-        case("router solicitation, own", "a1", eth(a1, "33:33:00:00:00:02", IPV6, ipv6(link_local(a1), "ff02::2", 58, icmp6(link_local(a1), "ff02::2", 133, bytes(4) + lladdr(1, a1)))), everyone_a | {"hv?"}),
-        case("router advertisement of a guest", "a1", eth(a1, ALL_NODES_MAC, IPV6, ipv6(link_local(a1), ALL_NODES, 58, icmp6(link_local(a1), ALL_NODES, 134, bytes(12))) + TAG)),
-        case("the same behind an extension header", "a1", eth(a1, ALL_NODES_MAC, IPV6, ipv6(link_local(a1), ALL_NODES, 58, icmp6(link_local(a1), ALL_NODES, 134, bytes(12)), extension=b"\x3a\0\x01\x04\0\0\0\0") + TAG)),
-        case("redirect of a guest", "a1", eth(a1, a2, IPV6, ipv6(link_local(a1), link_local(a2), 58, icmp6(link_local(a1), link_local(a2), 137, bytes(36))) + TAG)),
-        case("router advertisement of the gateway VM", "a4", eth(MAC["a4"], ALL_NODES_MAC, IPV6, ipv6(link_local(MAC["a4"]), ALL_NODES, 58, icmp6(link_local(MAC["a4"]), ALL_NODES, 134, bytes(12))) + TAG), {"a1", "a2", "gwa", "hv"} | OPEN_PORTS),
+        case(
+            "ND solicitation, own",
+            "a1",
+            eth(a1, ALL_NODES_MAC, IPV6, solicit(a1, a1, link_local(a2))),
+            everyone_a | {"hv"},
+        ),
+        case(
+            "ND advertisement names another's MAC",
+            "a1",
+            eth(a1, a2, IPV6, advert(a1, gwa, link_local(a2), link_local(gwa))),
+            needs="nd-mac",
+        ),
+        case(
+            "ND solicitation names another's MAC",
+            "a1",
+            eth(a1, ALL_NODES_MAC, IPV6, solicit(a1, gwa, link_local(a2))),
+            needs="nd-mac",
+        ),
+        case(
+            "ND behind an extension header",
+            "a1",
+            eth(a1, a2, IPV6, advert(a1, gwa, link_local(a2), link_local(gwa), ext=b"\x3a\0\x01\x04\0\0\0\0")),
+            needs="nd-mac",
+        ),
+        case(
+            "ND behind another option",
+            "a1",
+            eth(a1, a2, IPV6, advert(a1, gwa, link_local(a2), link_local(gwa), extra=b"\x0e\x01nonce!")),
+            needs="nd-size",
+        ),
+        case(
+            "router solicitation names another's MAC",
+            "a1",
+            eth(
+                a1,
+                "33:33:00:00:00:02",
+                IPV6,
+                ipv6(link_local(a1), "ff02::2", 58, icmp6(link_local(a1), "ff02::2", 133, bytes(4) + lladdr(1, gwa)))
+                + TAG,
+            ),
+            needs="rs-mac",
+        ),
+        case(
+            "router solicitation, own",
+            "a1",
+            eth(
+                a1,
+                "33:33:00:00:00:02",
+                IPV6,
+                ipv6(link_local(a1), "ff02::2", 58, icmp6(link_local(a1), "ff02::2", 133, bytes(4) + lladdr(1, a1))),
+            ),
+            everyone_a | {"hv?"},
+        ),
+        case(
+            "router advertisement of a guest",
+            "a1",
+            eth(
+                a1,
+                ALL_NODES_MAC,
+                IPV6,
+                ipv6(link_local(a1), ALL_NODES, 58, icmp6(link_local(a1), ALL_NODES, 134, bytes(12))) + TAG,
+            ),
+        ),
+        case(
+            "the same behind an extension header",
+            "a1",
+            eth(
+                a1,
+                ALL_NODES_MAC,
+                IPV6,
+                ipv6(
+                    link_local(a1),
+                    ALL_NODES,
+                    58,
+                    icmp6(link_local(a1), ALL_NODES, 134, bytes(12)),
+                    extension=b"\x3a\0\x01\x04\0\0\0\0",
+                )
+                + TAG,
+            ),
+        ),
+        case(
+            "redirect of a guest",
+            "a1",
+            eth(
+                a1,
+                a2,
+                IPV6,
+                ipv6(link_local(a1), link_local(a2), 58, icmp6(link_local(a1), link_local(a2), 137, bytes(36))) + TAG,
+            ),
+        ),
+        case(
+            "router advertisement of the gateway VM",
+            "a4",
+            eth(
+                MAC["a4"],
+                ALL_NODES_MAC,
+                IPV6,
+                ipv6(link_local(MAC["a4"]), ALL_NODES, 58, icmp6(link_local(MAC["a4"]), ALL_NODES, 134, bytes(12)))
+                + TAG,
+            ),
+            {"a1", "a2", "gwa", "hv"} | OPEN_PORTS,
+        ),
         # jumbo
-        case("a jumbo frame", "a1", eth(a1, a2, IPV4, ipv4(IP["a1"], IP["a2"], 17, udp(1, 2, TAG + bytes(8000)))), {"a2"}),
+        case(
+            "a jumbo frame", "a1", eth(a1, a2, IPV4, ipv4(IP["a1"], IP["a2"], 17, udp(1, 2, TAG + bytes(8000)))), {"a2"}
+        ),
         # OneGate
         case("to OneGate's proxy", "a1", eth(a1, proxy, IPV4, packet(destination=IP["proxy"])), {"proxy"}),
         case("OneGate's proxy answers", "proxy", eth(proxy, a1, IPV4, packet(IP["proxy"], IP["a1"])), {"a1"}),
         case("the proxy's MAC from elsewhere", "gwb", eth(proxy, a1, IPV4, packet())),
         # other ether types, own source
-        *(case(f"ether type {kind:#06x}, own source", "a1", eth(a1, a2, kind, TAG)) for kind in (0x0900, 0x88CC, 0x888E, 0x8863, 0x9000)),
+        *(
+            case(f"ether type {kind:#06x}, own source", "a1", eth(a1, a2, kind, TAG))
+            for kind in (0x0900, 0x88CC, 0x888E, 0x8863, 0x9000)
+        ),
     ]
     out += [
         case(f"spoofed source, ether type {kind:#06x}, {how}", "a1", make(gwa, a2, kind, payload(kind)))
@@ -226,7 +411,9 @@ def test_every_frame_gets_its_verdict(filtered: World) -> None:
 def test_without_rules_the_suite_would_see_it(world: World) -> None:
     """The suite has teeth: every frame that shall drop is heard by somebody when nothing is loaded."""
     world.flush()
-    deaf = [c.name for c in verdicts() if c.frame != "to-host" and not c.hears and not world.heard(c.sender, c.frame, c.tag)]
+    deaf = [
+        c.name for c in verdicts() if c.frame != "to-host" and not c.hears and not world.heard(c.sender, c.frame, c.tag)
+    ]
     assert deaf == []
 
 
@@ -312,7 +499,12 @@ def poisons(style: str) -> list[bytes]:
             out += [make(source, a2, IPV6, body) for make in WRAPPINGS.values()]
         body = advert(source, named, link_local(a2), target, extra=b"\x0e\x01nonce!")
         out.append(eth(source, a2, IPV6, body))
-    forged = icmp6(target, link_local(a2), 135, bytes(4) + socket.inet_pton(socket.AF_INET6, link_local(a2)) + lladdr(1, a1.replace("01:01", "01:66")))
+    forged = icmp6(
+        target,
+        link_local(a2),
+        135,
+        bytes(4) + socket.inet_pton(socket.AF_INET6, link_local(a2)) + lladdr(1, a1.replace("01:01", "01:66")),
+    )
     out.append(eth(a1, a2, IPV6, ipv6(target, link_local(a2), 58, forged)))
     return out
 

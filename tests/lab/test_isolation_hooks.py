@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.lab.netns_world import GUESTS, PORTS, World, nic_xml, vm_of, vm_stdin
 
+from tests.lab.netns_world import GUESTS, PORTS, World, nic_xml, vm_of, vm_stdin
 from vafnebula.node.isolation import vmxml
 from vafnebula.node.isolation.vmxml import VmXml
 
@@ -90,7 +90,9 @@ def test_clean_takes_only_its_own(node: World) -> None:
 
 
 def test_forty_machines_at_once(node: World) -> None:
-    stdin = [vm_stdin(v, *(nic_xml("a1", NIC_ID=str(n), TARGET=f"one-{v}-{n}") for n in (0, 1))) for v in range(100, 140)]
+    stdin = [
+        vm_stdin(v, *(nic_xml("a1", NIC_ID=str(n), TARGET=f"one-{v}-{n}") for n in (0, 1))) for v in range(100, 140)
+    ]
     with ThreadPoolExecutor(40) as pool:
         assert all(d.stderr == b"" for d in pool.map(lambda s: node.hook("pre", s), stdin))
     assert "\n80 NICs are filtered" in net(node, "verify", check=False) and len(remembered(node)) == 80
@@ -149,7 +151,8 @@ def failing(world: World, program: str, at: int, signal: str = "") -> str:
         old.unlink()
     die = f"kill -{signal} $$" if signal else "echo injected >&2; exit 9"
     script = directory / program
-    script.write_text(f'#!/bin/sh\necho >>{directory}/count\n[ $(wc -l <{directory}/count) = {at} ] && {{ {die}; }}\nexec {which(program)} "$@"\n')
+    count = f"echo >>{directory}/count; [ $(wc -l <{directory}/count) = {at} ]"
+    script.write_text(f'#!/bin/sh\n{count} && {{ {die}; }}\nexec {which(program)} "$@"\n')
     script.chmod(0o755)
     return str(directory)
 
@@ -160,7 +163,9 @@ PROGRAMS = {"nft": [("nft", 2)], "ebtables": [("ebtables-nft-save", 1), ("ebtabl
 def test_a_command_that_fails_leaves_the_old_rules(node: World) -> None:
     """Each command of each hook, failing or killed: the rules are those before, and a second try succeeds."""
     backend = "ebtables" if "ebtables" in (node.remotes / "etc/vafnebula/vafnebula.conf").read_text() else "nft"
-    changed = vm_stdin(1, nic_xml("a1", VAF_EXTRA_MACS="52:54:00:77:77:77"), nic_xml("a2", NIC_ID="1", TARGET="one-1-1"))
+    changed = vm_stdin(
+        1, nic_xml("a1", VAF_EXTRA_MACS="52:54:00:77:77:77"), nic_xml("a2", NIC_ID="1", TARGET="one-1-1")
+    )
     for verb, stdin in (("pre", changed), ("clean", vm_of("a1"))):
         for program, calls in PROGRAMS[backend]:
             for at in range(1, calls + 1):
@@ -221,7 +226,9 @@ def test_attach_and_detach_touch_one_nic(node: World) -> None:
 
 
 def test_an_alias_adds_its_address_to_its_parent(nft_node: World) -> None:
-    alias = "<NIC_ID>5</NIC_ID><PARENT_ID>0</PARENT_ID><IP>172.16.9.9</IP><VN_MAD>fw</VN_MAD>{}<MAC>02:00:ac:10:09:09</MAC>"
+    alias = (
+        "<NIC_ID>5</NIC_ID><PARENT_ID>0</PARENT_ID><IP>172.16.9.9</IP><VN_MAD>fw</VN_MAD>{}<MAC>02:00:ac:10:09:09</MAC>"
+    )
     nic = f"<TEMPLATE><NIC>{nic_xml('a1')}</NIC></TEMPLATE>"
 
     def vm(more: str) -> bytes:
@@ -301,15 +308,20 @@ def test_counters_and_explain_tell_what_was_caught(node: World) -> None:
     text = net(node, "explain", "one-1-0")
     assert "may talk to: 00:00:5e:00:01:07 02:00:ac:10:01:00/40 52:54:00:00:0a:fe" in text
     assert "the source MAC is none of this NIC's" in text
-    assert net(node, "counters", "one-1-0").splitlines()[0].split() == ["tap", "direction", "check", "verdict", "packets", "bytes"]
+    assert net(node, "counters", "one-1-0").splitlines()[0].split() == [
+        "tap",
+        "direction",
+        "check",
+        "verdict",
+        "packets",
+        "bytes",
+    ]
     assert net(node, "explain", "one-9-9", check=False) == ""
 
 
 def taps(vm: VmXml) -> list[tuple[str, str, str]]:
     """(name, bridge, MAC) of the taps that a hypervisor would make for the VM."""
-    return [
-        (e.get("TARGET"), e.get("BRIDGE"), "fe" + e.get("MAC")[2:]) for e in vm.elements if e.kind == "NIC"
-    ]
+    return [(e.get("TARGET"), e.get("BRIDGE"), "fe" + e.get("MAC")[2:]) for e in vm.elements if e.kind == "NIC"]
 
 
 def test_replaying_every_recorded_call_leaves_nothing(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:

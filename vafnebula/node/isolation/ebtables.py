@@ -1,6 +1,6 @@
 """A plan as a program for ebtables, nft flavour: the 2012 paper's tool, for sites that keep it.
 
-    nat PREROUTING -> vaf-tx -> <tap>-tx      filter INPUT -> vaf-in -> <tap>-tx      filter FORWARD -> vaf-rx -> <tap>-rx
+    nat PREROUTING -> vaf-tx -> <tap>-tx     filter INPUT -> vaf-in -> <tap>-tx     filter FORWARD -> vaf-rx -> <tap>-rx
 
 The same checks in the same order as with nft, but: jumps are searched one by one, so frames cost more with every NIC;
 neighbour discovery options cannot be read (NOT_EXPRESSIBLE); there is no dry run, only a transaction per table.  If
@@ -17,7 +17,7 @@ import os
 from vafnebula import errors
 from vafnebula.node.isolation import mac, spawn
 from vafnebula.node.isolation.mac import BITS, Prefix
-from vafnebula.node.isolation.plan import DROP, RETURN, Plan, Rule
+from vafnebula.node.isolation.plan import DROP, Plan, Rule
 from vafnebula.node.isolation.record import record
 
 TIMEOUT = 60.0
@@ -71,7 +71,12 @@ def lines(plan: Plan, table: str) -> list[Line]:
     return out
 
 
-SUB = {"source": "s", "arp-mac": "a", "rarp-mac": "r", "arp-ip": "i"}  # check -> suffix of its own chain, if it needs one
+SUB = {
+    "source": "s",
+    "arp-mac": "a",
+    "rarp-mac": "r",
+    "arp-ip": "i",
+}  # check -> suffix of its own chain, if it needs one
 
 
 def _tx(plan: Plan, rule: Rule, verdict: str) -> tuple[list[str], list[str]]:
@@ -85,7 +90,7 @@ def _tx(plan: Plan, rule: Rule, verdict: str) -> tuple[list[str], list[str]]:
         kind = "-p ARP " if name == "arp-mac" else "-p RARP "
         return _none_of(kind, "--arp-mac-src", [_masked(s) for s in nic.sources], verdict)
     if name == "arp-ip":
-        return _none_of("-p ARP ", "--arp-ip-src", ["0.0.0.0", *map(mac.ipv4_text, nic.ipv4)], verdict)
+        return _none_of("-p ARP ", "--arp-ip-src", [mac.PROBE, *map(mac.ipv4_text, nic.ipv4)], verdict)
     if name == "router":
         types = ("router-advertisement", "redirect")
         return [], [f"-p IPv6 --ip6-proto ipv6-icmp --ip6-icmp-type {t} -j {verdict}" for t in types]

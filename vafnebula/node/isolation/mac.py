@@ -10,6 +10,7 @@ from vafnebula.node.isolation.record import record
 
 BITS = 48
 ALL = (1 << BITS) - 1
+PROBE = "0.0.0.0"  # noqa: S104  the sender address of an ARP probe, RFC 5227: nobody's
 GROUP_BIT = 1 << 40  # set in broadcast and multicast addresses: never a source, never a cluster
 
 

@@ -14,7 +14,6 @@ from binascii import crc32
 
 from vafnebula.node.isolation import mac
 from vafnebula.node.isolation.mac import BITS, Prefix
-from vafnebula.node.isolation.nics import Nic
 from vafnebula.node.isolation.plan import DROP, Plan, Rule
 from vafnebula.node.isolation.record import record, replace
 
@@ -137,8 +136,8 @@ def _tx_matches(plan: Plan, rule: Rule) -> list[str]:
         return ["ether type != { arp, ip, ip6, 0x8035 }"]
     if name == "arp-mac":
         return [f"arp saddr ether {own}"]
-    if name == "arp-ip":  # 0.0.0.0: a probe, RFC 5227
-        return [f"arp saddr ip {_not_in(['0.0.0.0', *map(mac.ipv4_text, nic.ipv4)])}"]
+    if name == "arp-ip":
+        return [f"arp saddr ip {_not_in([mac.PROBE, *map(mac.ipv4_text, nic.ipv4)])}"]
     if name == "rarp-mac":
         return [f"ether type 0x8035 @nh,64,48 {own_raw}"]
     if name == "router":

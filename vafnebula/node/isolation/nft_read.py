@@ -124,6 +124,6 @@ def _target(verdict: object) -> str:
 def _found(rule: dict[str, object]) -> Found:
     expressions = rule["expr"]
     assert isinstance(expressions, list)
-    counter = next((e["counter"] for e in expressions if isinstance(e.get("counter"), dict)), {})
+    counter: dict[str, int] = next((e["counter"] for e in expressions if isinstance(e.get("counter"), dict)), {})
     drops = any("drop" in e for e in expressions)
     return Found(str(rule.get("comment", "")), drops, counter.get("packets", 0), counter.get("bytes", 0))

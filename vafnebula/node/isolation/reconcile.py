@@ -11,8 +11,8 @@ import time
 
 from vafnebula import errors, log
 from vafnebula.node.isolation import apply, nft_read, plan, ports
-from vafnebula.node.isolation.nics import Nic
 from vafnebula.node.isolation.nft_read import Seen
+from vafnebula.node.isolation.nics import Nic
 from vafnebula.node.isolation.plan import Plan
 from vafnebula.node.isolation.record import record
 from vafnebula.node.isolation.settings import Settings

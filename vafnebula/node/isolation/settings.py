@@ -99,7 +99,7 @@ def read(values: Mapping[str, str], path: str) -> Settings:
             out[key] = OPTIONS[key][0](text.strip())
         except ValueError as e:
             raise errors.BadConfig(path=path, why=f"[net] {key} = {text}: {e}") from e
-    return replace(Settings(), **out)  # type: ignore[arg-type]
+    return replace(Settings(), **out)
 
 
 def load(path: str) -> Settings:
@@ -115,7 +115,8 @@ def load(path: str) -> Settings:
         return Settings()
     except (OSError, UnicodeDecodeError) as e:
         raise errors.BadConfig(path=path, why=f"cannot be read ({e})") from e
-    section, values = "", {}
+    section = ""
+    values: dict[str, str] = {}
     for line in (raw.strip() for raw in lines):
         if line.startswith("[") and line.endswith("]"):
             section = line[1:-1]
@@ -132,5 +133,4 @@ def is_name(text: str) -> bool:
     return 0 < len(text) <= 15 and not set(text) - NAME_CHARACTERS and text not in (".", "..") and text[0] != "-"
 
 
-if TYPE_CHECKING:
-    assert set(OPTIONS) == set(as_dict(Settings())), "every setting is documented, and only those"
+assert set(OPTIONS) == set(as_dict(Settings())), "every setting is documented, and only those"

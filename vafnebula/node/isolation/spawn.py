@@ -81,14 +81,18 @@ def _wait(program: str, pid: int, timeout: float) -> int:
             os.close(pidfd)
     finally:
         if not ended:  # too slow, or a signal handler raised: do not leave it behind
-            try:
-                os.kill(pid, 9)
-            except PermissionError:  # sudo runs as root; it ends when nft does
-                pass
+            _kill(pid)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if not ended:
         raise errors.CommandFailed(program=program, code=124, why=f"no end after {timeout} seconds")
     return code
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, 9)
+    except PermissionError:  # sudo, which runs as root, ends when its child does
+        return
 
 
 def _write(fd: int, data: bytes) -> None:

@@ -57,7 +57,7 @@ class Spool:
         try:
             os.unlink(self._path(tap))
         except FileNotFoundError:
-            pass
+            return
 
     def get(self, tap: str) -> Nic:
         """Raises FileNotFoundError, or BadArgument for a file that is not ours."""
@@ -97,8 +97,6 @@ def from_text(text: str, tap: str) -> Nic:
     lines = text.splitlines()
     values = dict(line.partition(" ")[::2] for line in lines[1:])
     try:
-        if lines[0] != HEADER:
-            raise ValueError("another format")
         nic = Nic(
             vm=int(values["vm"]),
             nic=int(values["nic"]),
@@ -112,8 +110,8 @@ def from_text(text: str, tap: str) -> Nic:
         )
     except (ValueError, KeyError, IndexError) as e:
         raise errors.BadArgument(what="state of", value=tap, why=f"damaged ({e})") from e
-    if nic.tap != tap:
-        raise errors.BadArgument(what="state of", value=tap, why=f"it is that of {nic.tap}")
+    if lines[0] != HEADER or nic.tap != tap:
+        raise errors.BadArgument(what="state of", value=tap, why="of another NIC or another version")
     return nic
 
 

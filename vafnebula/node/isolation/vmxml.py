@@ -8,7 +8,6 @@ refused; sizes are bounded.
 from __future__ import annotations
 
 import binascii
-
 import pyexpat
 
 from vafnebula import errors
