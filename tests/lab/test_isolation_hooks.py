@@ -151,8 +151,11 @@ def failing(world: World, program: str, at: int, signal: str = "") -> str:
         old.unlink()
     die = f"kill -{signal} $$" if signal else "echo injected >&2; exit 9"
     script = directory / program
-    count = f"echo >>{directory}/count; [ $(wc -l <{directory}/count) = {at} ]"
-    script.write_text(f'#!/bin/sh\n{count} && {{ {die}; }}\nexec {which(program)} "$@"\n')
+    if program == "nft":  # pre starts both at once: the first is the check, the second loads
+        now = f"[ {at} = $(case $1 in -c) echo 1 ;; -f) echo 2 ;; esac) ]"
+    else:
+        now = f"echo >>{directory}/count; [ $(wc -l <{directory}/count) = {at} ]"
+    script.write_text(f'#!/bin/sh\n{now} && {{ {die}; }}\nexec {which(program)} "$@"\n')
     script.chmod(0o755)
     return str(directory)
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 from vafnebula.node.isolation import nft, spawn
 from vafnebula.node.isolation.plan import Plan
 from vafnebula.node.isolation.settings import Settings
+from vafnebula.node.isolation.spawn import Waiting
 from vafnebula.node.isolation.spool import Spool
 
 TIMEOUT = 60.0
 
 
-def load(site: Settings, plans: tuple[Plan, ...], remove: tuple[str, ...] = ()) -> None:
+def load(
+    site: Settings, plans: tuple[Plan, ...], remove: tuple[str, ...] = (), ready: tuple[Waiting, ...] = ()
+) -> None:
     """Load `plans` and remove the NICs of the taps in `remove`, in one transaction.
 
-    The caller holds the spool's lock as `lock` gives it.  Raises CommandFailed, SudoRefused, NotOurs.
+    `ready` is what spawn.nft_ahead started.  The caller holds the spool's lock as `lock` gives it.
+    Raises CommandFailed, SudoRefused.
     """
     if not plans and not remove:
         return
@@ -22,7 +26,7 @@ def load(site: Settings, plans: tuple[Plan, ...], remove: tuple[str, ...] = ()) 
 
         ebtables.load(plans, remove)
     else:
-        transaction(nft.program(plans, remove))
+        transaction(nft.program(plans, remove), ready)
 
 
 def unload(site: Settings) -> None:
@@ -45,11 +49,13 @@ def unload_other(site: Settings) -> None:
         ebtables.unload()
 
 
-def transaction(program: str) -> None:
+def transaction(program: str, ready: tuple[Waiting, ...] = ()) -> None:
     """Check and load an nft program.  Raises CommandFailed, SudoRefused; then nothing of it is loaded."""
     text = program.encode()
-    spawn.run(spawn.as_root(["nft", "-c", "-f", "-"]), input=text, timeout=TIMEOUT)
-    spawn.run(spawn.as_root(["nft", "-f", "-"]), input=text, timeout=TIMEOUT)
+    for waiting in ready:
+        waiting.run(text, TIMEOUT)
+    for argv in () if ready else spawn.NFT:
+        spawn.run(spawn.as_root(argv), input=text, timeout=TIMEOUT)
 
 
 def lock(site: Settings) -> Spool:

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from vafnebula import errors
-from vafnebula.node.isolation import ebtables, hook, mac, nft, nics, plan, reconcile, settings, spawn, vmxml
+from vafnebula.node.isolation import deeds, ebtables, hook, mac, nft, nics, plan, reconcile, settings, spawn, vmxml
 from vafnebula.node.isolation.nics import Nic
 from vafnebula.node.isolation.settings import Settings
 from vafnebula.node.isolation.spool import Spool
@@ -25,7 +25,7 @@ def make_plan(data: bytes, site: Settings, driver: str | None = None) -> Row:
 
     Keys: vm, backend, mode, taps, notes, cannot (checks that the backend cannot express), program.
     """
-    selection = nics.select(vmxml.parse(data), site, driver=driver, allowed=hook.read_allowed(site))
+    selection = nics.select(vmxml.parse(data), site, driver=driver, allowed=deeds.read_allowed(site))
     plans = tuple(plan.make(nic, site) for nic in selection.nics)
     cannot: list[str] = []
     if site.backend == "ebtables":
