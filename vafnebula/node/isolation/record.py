@@ -1,22 +1,17 @@
 """A small stand-in for `dataclasses.dataclass(frozen=True)`, for the modules that `pre` imports.
 
 The real one costs 25 ms at start-up (it imports inspect), which is more than the work of a whole hook.  Type checkers
-are told that it is one.  Fields are the annotations of the class, in order; a value given in the class is a default.
+are shown the real one.  Fields are the annotations of the class, in order; a value given in the class is a default.
 """
 
 from __future__ import annotations
 
+__all__ = ["as_dict", "record", "replace"]
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeVar
-
-    from typing_extensions import dataclass_transform
-
-    T = TypeVar("T")
-
-    @dataclass_transform(frozen_default=True)
-    def record(cls: type[T]) -> type[T]: ...
-    def replace(item: T, **changes: Any) -> T: ...
+    from dataclasses import dataclass as record
+    from dataclasses import replace
 
 else:
 

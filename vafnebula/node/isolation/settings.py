@@ -15,6 +15,7 @@ from vafnebula.node.isolation.record import as_dict, record, replace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
@@ -91,15 +92,22 @@ OPTIONS: dict[str, tuple[Callable[[str], object], str]] = {
 
 def read(values: Mapping[str, str], path: str) -> Settings:
     """Settings from the keys and values of [net].  Raises BadConfig naming `path`."""
-    out: dict[str, object] = {}
+    out: dict[str, Any] = {}
     for key, text in values.items():
         if key not in OPTIONS:
-            raise errors.BadConfig(path=path, why=f"[net] has an unknown key {key}; known are {', '.join(OPTIONS)}")
+            raise errors.BadConfig(path=path, why=f"[net] has an unknown key {key}; {_nearest(key)}")
         try:
             out[key] = OPTIONS[key][0](text.strip())
         except ValueError as e:
             raise errors.BadConfig(path=path, why=f"[net] {key} = {text}: {e}") from e
     return replace(Settings(), **out)
+
+
+def _nearest(key: str) -> str:
+    import difflib  # only when something is wrong
+
+    near = difflib.get_close_matches(key, OPTIONS, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(OPTIONS)}"
 
 
 def load(path: str) -> Settings:

@@ -55,7 +55,7 @@ def test_damaged_input_is_understood_or_refused(at: int, junk: bytes, path: Path
     ("text", "why"),
     [
         ("<VM><ID>1</ID></VM>extra", "not well-formed"),
-        ('<!DOCTYPE VM><VM><ID>1</ID></VM>', "document type"),
+        ("<!DOCTYPE VM><VM><ID>1</ID></VM>", "document type"),
         ('<!DOCTYPE VM [<!ENTITY a "b">]><VM><ID>&a;</ID></VM>', "document type"),
         ('<!DOCTYPE VM SYSTEM "file:///etc/passwd"><VM><ID>1</ID></VM>', "document type"),
         ("<VM><ID>&b;</ID></VM>", "not well-formed"),
