@@ -13,6 +13,7 @@ import pyexpat
 from vafnebula import errors
 from vafnebula.node.isolation.record import record
 
+BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 MAX_BYTES = 16 * 1024 * 1024
 MAX_VALUE = 64 * 1024
 MAX_DEPTH = 32
@@ -48,6 +49,8 @@ def decode(data: bytes) -> bytes:
     if data.lstrip()[:1] == b"<":
         return data
     compact = data.translate(None, b" \t\r\n")
+    if compact.translate(None, BASE64):  # Python skips them, and with them what else may be wrong
+        raise _bad("not base64 (other characters)")
     try:
         return binascii.a2b_base64(compact)
     except binascii.Error as e:
