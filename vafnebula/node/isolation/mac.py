@@ -114,6 +114,12 @@ def parse_ipv6(what: str, value: str) -> int:
         raise errors.BadArgument(what=what, value=value, why="not an IPv6 address") from e
 
 
+def ipv6_text(number: int) -> str:
+    import _socket
+
+    return _socket.inet_ntop(_socket.AF_INET6, number.to_bytes(16, "big"))
+
+
 def link_local(mac: int) -> int:
     """The fe80:: address that a guest makes of `mac` (RFC 4291, appendix A)."""
     return 0xFE80 << 112 | (mac >> 24 ^ 0x020000) << 40 | 0xFFFE << 24 | mac & 0xFFFFFF

@@ -88,7 +88,7 @@ def explain(site: Settings, tap: str) -> Row:
         "loaded": reconcile.reader(site)().holds(planned),
         "may_send_as": [str(p) for p in nic.sources],
         "may_talk_to": [str(p) for p in nic.peers],
-        "checked_addresses": [*map(mac.ipv4_text, nic.ipv4), *(f"{a:x}" for a in nic.ipv6)],
+        "checked_addresses": [*map(mac.ipv4_text, nic.ipv4), *map(mac.ipv6_text, nic.ipv6)],
         "checks": [
             {**row, "meaning": plan.MEANING[row["check"]]} for row in counters(site, tap) if row["tap"] == nic.tap
         ],
