@@ -103,3 +103,15 @@ def test_ebtables_needs_and_gets_its_own_rule(node: Lab) -> None:
         assert "one-1-0" not in node.sh("n1", "ebtables-nft-save")
     finally:
         node.sh("n1", f'printf %s "$1" >{conf}', before)
+
+
+def test_the_front_end_asks_a_node_through_ssh(node: Lab) -> None:
+    allow(node, OPENNEBULAS)
+    hook(node, "pre")
+    command = "from vafnebula.cli import main; main()"
+    argv = ["/opt/vafnebula/.venv/bin/python", "-c", command, "net", "explain", "one-1-0", "--host", "n1", "--json"]
+    told = json.loads(node.run(argv).out)
+    assert (told["loaded"], told["may_send_as"]) == (True, ["00:00:5e:00:01:07", "02:00:ac:10:01:01"])
+    gone = node.run([*argv[:-4], "one-9-9", *argv[-3:]], check=False)
+    assert gone.code == 2
+    assert gone.err.startswith(b"net explain failed: ")
