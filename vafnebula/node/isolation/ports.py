@@ -16,7 +16,6 @@ from vafnebula.node.isolation.nics import Nic
 
 SYS = "/sys/class/net"
 TIMEOUT = 15.0
-LIBVIRT_FIRST_OCTET = 0xFE  # libvirt gives a tap the guest's MAC with this first octet
 
 
 def exists(tap: str) -> bool:
@@ -42,9 +41,16 @@ def check(nic: Nic, wait: float) -> None:
     if bridge != nic.bridge:
         raise errors.NotOurs(what=f"tap {nic.tap} on {bridge or 'no bridge'} instead of {nic.bridge}")
     address = _read(f"{nic.tap}/address")
-    fitting = (mac.text(nic.mac), mac.text(nic.mac & (1 << 40) - 1 | LIBVIRT_FIRST_OCTET << 40))
+    fitting = (mac.text(nic.mac), of_tap(nic.mac))
     if address not in fitting:
         raise errors.NotOurs(what=f"tap {nic.tap} with MAC {address} instead of {fitting[1]}")
+
+
+def of_tap(own: int) -> str:
+    """The MAC that libvirt gives the tap of a guest with MAC `own`: another first octet, so that the bridge, which takes
+    the lowest MAC of its ports, does not change its own when a VM starts."""
+    first = 0xFA if own >> 40 == 0xFE else 0xFE
+    return mac.text(own & (1 << 40) - 1 | first << 40)
 
 
 def protect(nic: Nic) -> list[str]:
