@@ -47,8 +47,8 @@ def check(nic: Nic, wait: float) -> None:
 
 
 def of_tap(own: int) -> str:
-    """The MAC that libvirt gives the tap of a guest with MAC `own`: another first octet, so that the bridge, which takes
-    the lowest MAC of its ports, does not change its own when a VM starts."""
+    """The MAC that libvirt gives the tap of a guest with MAC `own`: another first octet, so that the bridge, which
+    takes the lowest MAC of its ports, keeps its own when a VM starts."""
     first = 0xFA if own >> 40 == 0xFE else 0xFE
     return mac.text(own & (1 << 40) - 1 | first << 40)
 
