@@ -97,9 +97,12 @@ def from_json(text: bytes) -> Seen:
     chains: dict[str, list[Found]] = {}
     hooks: dict[str, tuple[object, object]] = {}
     lookups: dict[str, int] = {}
+    types = 0
     for item in json.loads(text)["nftables"]:
         if "map" in item and item["map"]["name"] in maps:
             maps[item["map"]["name"]] = {tap: _target(v) for tap, v in item["map"].get("elem", [])}
+        elif "set" in item and item["set"]["name"] == nft.TYPES:
+            types = len(item["set"].get("elem", []))
         elif "chain" in item:
             chain = item["chain"]
             chains.setdefault(chain["name"], [])
@@ -108,7 +111,7 @@ def from_json(text: bytes) -> Seen:
             rule = item["rule"]
             chains.setdefault(rule["chain"], []).append(_found(rule))
             lookups[rule["chain"]] = lookups.get(rule["chain"], 0) + any("vmap" in e for e in rule["expr"])
-    base = all(
+    base = types == 4 and all(
         hooks.get(name) == (hook, nft.PRIORITY) and lookups.get(name) == 1 == len(chains[name])
         for name, hook, _ in nft.BASE
     )

@@ -151,7 +151,7 @@ def test_the_hosts_file_limits_all_three_lists() -> None:
 
 # What may stand in a program: our words, names of interfaces, numbers in canonical form.
 NFT_LINE = re.compile(
-    r"(add|flush|delete) (table|map|chain|rule|element) bridge vafnebula( [\w.-]+)?"
+    r"(add|flush|delete) (table|map|set|chain|rule|element) bridge vafnebula( [\w.-]+)?"
     r'( (\{[\w :.,";-]*\}|[\w.@&<>=!,:/-]+|"[\w .-]+"|\{ "one-\d+-\d+" : jump one-\d+-\d+-[tr]x \}|\{[^{}"]*\}))*'
 )
 EBTABLES_LINE = re.compile(r"\*(nat|filter)|COMMIT|:[\w-]+ RETURN|-A [\w-]+( [\w.:/!-]+)+|-I [A-Z]+ -j vaf-\w+")
