@@ -10,6 +10,7 @@ usage() {
 
 	  demo    install what the demo needs, then play a virtual cluster's storage life on hypervisor nodes
 	          that boot inside this machine; arguments go to `vafnebula demo` (try --help)
+	  oned    print what isolation needs in /etc/one/oned.conf (docs/isolation.md)
 	  test    install what the tests need, then run all of them; arguments go to pytest
 
 	Runs as root on Debian 12 (packages and network namespaces).  Nothing outside this directory is changed but
@@ -27,7 +28,7 @@ python=/usr/bin/python3 # not a version manager's: oneadmin must be able to run 
 
 # What the lab's nodes run; they see this machine's programs, read-only.
 lab_packages='user-mode-linux lvm2 thin-provisioning-tools openssh-server openssh-client sudo kmod busybox-static
-	xfsprogs e2fsprogs ebtables nftables iproute2 iputils-ping util-linux qemu-utils glusterfs-server glusterfs-client
+	xfsprogs e2fsprogs ebtables iptables nftables iproute2 iputils-ping util-linux qemu-utils glusterfs-server glusterfs-client
 	python3 python3-venv procps'
 # What single tests and measurements add: a second kernel, real udev, static checks, counting.
 test_packages='qemu-system-x86 qemu-system-common cpio udev shellcheck strace git'
@@ -113,6 +114,9 @@ test)
 	[ -d "$here/.venv/lab-kernel" ] || quietly apt-get update
 	cd "$here"
 	exec .venv/bin/python -m pytest "$@"
+	;;
+oned)
+	cat "$here/share/oned/isolation.conf"
 	;;
 -h | --help | help)
 	usage

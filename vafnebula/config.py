@@ -123,10 +123,10 @@ def parse(text: str, path: str = PATH) -> Site:
         elif section.startswith("storage ") and _is_id(section[8:]):
             own = replace(site.default, **_values(path, section, values, OPTIONS))
             site = replace(site, per_sds={**site.per_sds, int(section[8:]): own})
-        else:
+        elif section != "net":  # [net] is read on the nodes: vafnebula/node/isolation/settings.py
             raise errors.BadConfig(
                 path=path,
-                why=f"unknown section [{section}]; there are [frontend], [storage], [storage ID]",
+                why=f"unknown section [{section}]; there are [frontend], [net], [storage], [storage ID]",
             )
     return site
 

@@ -1,8 +1,8 @@
 """One lab for the whole test session, booted when the first test asks for it.
 
-    lab          two nodes; system datastore 100 thin, 200 thick; GlusterFS; the checkout's drivers deployed
-    clean_node   n1 of that lab without volumes of ours and without VM directories
-    clean_lab    the same for every node, and no images in the datastores
+lab          two nodes; system datastore 100 thin, 200 thick; GlusterFS; the checkout's drivers deployed
+clean_node   n1 of that lab without volumes of ours and without VM directories
+clean_lab    the same for every node, and no images in the datastores
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from vafnebula import __version__
 from vafnebula.cli.bench import bench
 from vafnebula.cli.demo import demo
 from vafnebula.cli.lab import lab
+from vafnebula.cli.net import net
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,3 +20,4 @@ def main() -> None:
 main.add_command(bench)
 main.add_command(demo)
 main.add_command(lab)
+main.add_command(net)

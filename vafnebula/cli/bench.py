@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from vafnebula import errors
-from vafnebula.bench import record, storage
+from vafnebula.bench import net, record, storage
 from vafnebula.bench.record import Record
 from vafnebula.cli.stop import stoppable
 from vafnebula.demo.screen import Screen
@@ -32,6 +32,18 @@ def storage_command(file: Path | None, quick: bool, only: str) -> None:
     screen = Screen()
     with stoppable("bench"):
         storage.show(screen, storage.run(screen, storage.chosen(only), quick=quick, keep=keep))
+
+
+@bench.command("net")
+@click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write all records to FILE.")
+@click.option("--rounds", default=5, show_default=True, help="How often each case is measured.")
+def net_command(file: Path | None, rounds: int) -> None:
+    """Isolation beside one nft per VM, the linear rules of OpenNebula's old driver, and a bare nft -f.  As root."""
+    with stoppable("bench"):
+        records = net.run(rounds, lambda text: click.echo(text, err=True))
+        if file:
+            file.write_text(record.to_json(records))
+        storage.show(Screen(), records)
 
 
 @bench.command()

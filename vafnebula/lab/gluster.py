@@ -56,5 +56,3 @@ def _start(record: Record) -> None:
 
 def _root(record: Record, *argv: str) -> None:
     enter.run(record.init, argv, user="root", env={}, timeout=START)
-
-

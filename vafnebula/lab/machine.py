@@ -133,5 +133,3 @@ def wait_ready(record: Record, node: str, timeout: float) -> float:
         time.sleep(0.02)
     last = (text.strip().splitlines() or ["it said nothing"])[-1]
     raise LabError(what=f"boot of {node}", why=f"not ready after {timeout:.0f} s, last: {last}", advice=advice)
-
-

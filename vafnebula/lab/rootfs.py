@@ -182,5 +182,3 @@ def _bind(source: Path, target: Path) -> None:
 
 def _mount(*arguments: str) -> None:
     process.run(["mount", "-n", *arguments], timeout=LIMIT)
-
-

@@ -80,9 +80,7 @@ def _lock(home: Path) -> int | None:
 
 def save(record: Record) -> None:
     """Write the record, so that other processes find the lab."""
-    text = json.dumps(
-        {"spec": json.loads(record.spec.to_json()), "supervisor": record.supervisor, "init": record.init}
-    )
+    text = json.dumps({"spec": json.loads(record.spec.to_json()), "supervisor": record.supervisor, "init": record.init})
     (directory(record.spec.name) / "lab.json").write_text(text)
 
 
