@@ -28,7 +28,8 @@ python=/usr/bin/python3 # not a version manager's: oneadmin must be able to run 
 
 # What the lab's nodes run; they see this machine's programs, read-only.
 lab_packages='user-mode-linux lvm2 thin-provisioning-tools openssh-server openssh-client sudo kmod busybox-static
-	xfsprogs e2fsprogs ebtables iptables nftables iproute2 iputils-ping util-linux qemu-utils glusterfs-server glusterfs-client
+	xfsprogs e2fsprogs ebtables iptables nftables iproute2 iputils-ping util-linux qemu-utils glusterfs-server
+	glusterfs-client
 	python3 python3-venv procps'
 # What single tests and measurements add: a second kernel, real udev, static checks, counting.
 test_packages='qemu-system-x86 qemu-system-common cpio udev shellcheck strace git'
