@@ -1,7 +1,7 @@
 """What an installation puts on the front-end, and how it gets to the nodes.
 
     CHECKOUT/mads/tm/fs_lvm_snap/...     -> REMOTES/tm/fs_lvm_snap/...        every directory of mads/ likewise
-    CHECKOUT/hooks/vnm/...               -> REMOTES/vnm/...
+    CHECKOUT/hooks/vnm/...               -> REMOTES/vnm/DRIVER/...            for every Linux-bridge driver
     CHECKOUT/vafnebula/*.py, tm/, one/, node/ -> REMOTES/vafnebula/vafnebula/...   the core and both halves
                                             REMOTES/vafnebula/__main__.py     starts the node half
     the site file                        -> REMOTES/etc/vafnebula/vafnebula.conf
@@ -19,6 +19,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+DRIVERS = ("bridge", "fw", "802.1Q", "vxlan", "dummy")  # OpenNebula's network drivers on Linux bridges
 MAIN = """\
 \"\"\"The node half: `python3 /var/tmp/one/vafnebula`, one JSON request on stdin, one reply on stdout.\"\"\"
 
@@ -61,7 +62,8 @@ def plan(checkout: Path, conf: str = "") -> list[File]:
     for source in sorted([*package.glob("*.py"), *halves]):
         path = Path("vafnebula/vafnebula") / source.relative_to(package)
         files.append(File(path, source.read_bytes(), executable=False))
-    for above, below in ((checkout / "mads", Path()), (checkout / "hooks/vnm", Path("vnm"))):
+    hooks = [(checkout / "hooks/vnm", Path("vnm") / driver) for driver in DRIVERS]
+    for above, below in ((checkout / "mads", Path()), *hooks):
         for source in sorted(above.rglob("*")):
             if source.is_file() and "__pycache__" not in source.parts:
                 executable = bool(source.stat().st_mode & 0o100)
