@@ -15,23 +15,19 @@ HOOKS = "/var/tmp/one/vnm/bridge"
 # What OpenNebula's own packages allow oneadmin on every node from 6.10 to 7.4 (alias ONE_NET), as far as we need it.
 OPENNEBULAS = "oneadmin ALL=(root) NOPASSWD: /usr/sbin/nft, /usr/sbin/ip link *\n"
 ENABLE = """
-mkdir -p /var/tmp/one/vnm/bridge
-cp -r /var/tmp/one/vnm/pre.d /var/tmp/one/vnm/post.d /var/tmp/one/vnm/clean.d /var/tmp/one/vnm/bridge/
-cp -r /var/tmp/one/vnm/bridge /var/tmp/one/vnm/fw
-chown -R oneadmin /var/tmp/one/vnm
 ip link add br0 type bridge
 ip link set br0 up
 """
 DISABLE = """
 for link in one-1-0 br0; do ip link del $link 2>/dev/null || :; done
 nft flush ruleset
-rm -rf /var/tmp/one/vnm/bridge /var/tmp/one/vnm/fw /etc/sudoers.d/vafnebula-net /var/lock/one/vafnebula-net
+rm -rf /etc/sudoers.d/vafnebula-net /var/lock/one/vafnebula-net
 """
 
 
 @pytest.fixture
 def node(lab: Lab):
-    """n1 with the hooks of bridge and fw, and no sudo rule of ours yet."""
+    """n1 with a bridge, and no sudo rule of isolation's yet."""
     lab.sh("n1", ENABLE)
     yield lab
     lab.sh("n1", DISABLE)
