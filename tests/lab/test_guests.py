@@ -52,7 +52,7 @@ print(json.dumps(found))
 """
 STATE = """
 vgs --noheadings -o vg_name,vg_seqno
-ls -l /dev/vg-one-* | sed 's/.*[0-9]:[0-9][0-9] //'
+find /dev -path '/dev/vg-one-*/*' ! -name vaf-thinpool -printf '%p %l\\n' | sort
 cd /var/lib/one/datastores
 find . -path './[0-9]*' -printf '%p %y %l %s\\n' | sort
 """
