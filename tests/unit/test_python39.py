@@ -56,7 +56,7 @@ def test_every_module_runs_on_python_39() -> None:
     code = f"""
 import importlib, sys
 sys.path.insert(0, {str(PACKAGE.parent)!r})
-for name in {MODULES!r}:
+for name in {[m for m in MODULES if not m.endswith("__main__")]!r}:
     importlib.import_module(name)
 from typing import get_type_hints
 from vafnebula import model, __version__
