@@ -28,7 +28,8 @@ class Completed:
     def why(self) -> str:
         """The last things it said, for a person."""
         said = self.err.strip() or self.out.strip()
-        return errors.one_line(said.decode(errors="replace")) or "it said nothing"
+        nothing = f"ended by signal {-self.code}" if self.code < 0 else "it said nothing"
+        return errors.one_line(said.decode(errors="replace")) or nothing
 
 
 def run(

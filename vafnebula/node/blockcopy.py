@@ -139,7 +139,9 @@ def _copy(host: Host, source: str, argvs: Sequence[Sequence[str]], locks: Sequen
     try:
         return host.copy(argvs, locks)
     except errors.CommandFailed as e:
-        raise errors.CopyFailed(source=source, why=f"{e.facts['program']}: {e.facts['why']}") from e
+        # dd ends with its counts, which would push the reason out of the line
+        why = re.sub(r" \d+\+\d+ records in .*", "", str(e.facts["why"]))
+        raise errors.CopyFailed(source=source, why=f"{e.facts['program']}: {why}") from e
 
 
 def _view(device: str, size: int) -> str:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 
 from vafnebula import errors, process
-from vafnebula.node import signals
+from vafnebula.node import lvm_errors, signals
 
 # The PATH of an ssh command has no sbin on Debian, and nothing else of the login's environment concerns us.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -36,8 +36,11 @@ class Host:
             return process.run(["sudo", "-n", *argv], timeout=LVM_TIMEOUT, check=False, env=ENVIRONMENT)
 
     def format(self, argv: Sequence[str], *, root: bool = False) -> None:
-        """Run mkfs or mkswap, with `root` through sudo.  Raises CommandFailed."""
-        process.run(["sudo", "-n", *argv] if root else argv, timeout=TOOL_TIMEOUT, env=ENVIRONMENT)
+        """Run mkfs or mkswap, with `root` through sudo.  Raises SudoRefused, CommandFailed."""
+        command = ["sudo", "-n", *argv] if root else argv
+        done = process.run(command, timeout=TOOL_TIMEOUT, env=ENVIRONMENT, check=False)
+        if done.code != 0:
+            raise lvm_errors.refusal(argv[0], done)
 
     def copy(self, argvs: Sequence[Sequence[str]], locks: Sequence[int]) -> list[process.Completed]:
         """Run copying programs at once, for as long as they take; `locks` stay held until they end."""

@@ -14,10 +14,10 @@ from vafnebula import errors, names, process
 _Make = Callable[[str, str, str], errors.Error]  # program, vg, the name the text gives (or "")
 
 # sudo warns about a host name or a limit that it cannot set, and then does what was asked.
-_NO_RULE = r"^sudo: (?!unable to resolve|setrlimit)|not allowed to (?:execute|run)|may not run sudo|not in the sudoers"
+NO_RULE = r"^sudo: (?!unable to resolve|setrlimit)|not allowed to (?:execute|run)|may not run sudo|not in the sudoers"
 
 TABLE: tuple[tuple[str, _Make], ...] = (
-    (_NO_RULE, lambda program, vg, _: errors.SudoRefused(program=program)),
+    (NO_RULE, lambda program, vg, _: errors.SudoRefused(program=program)),
     (
         r'Volume group "?([\w.+-]+)"? (?:is )?not found',
         lambda program, vg, name: errors.NoVolumeGroup(vg=name),
@@ -49,6 +49,13 @@ TABLE: tuple[tuple[str, _Make], ...] = (
         lambda program, vg, name: errors.Busy(what=f"volume {name or vg}", why="something has it open"),
     ),
 )
+
+
+def refusal(program: str, done: process.Completed) -> errors.Error:
+    """SudoRefused when a failed command was sudo's refusal, else CommandFailed."""
+    if re.search(NO_RULE, done.err.decode(errors="replace"), re.MULTILINE):
+        return errors.SudoRefused(program=program)
+    return errors.CommandFailed(program=program, code=done.code, why=done.why)
 
 
 def explain(program: str, vg: str, done: process.Completed) -> errors.Error:

@@ -31,6 +31,8 @@ def making(host: Host, settings: Settings, vg: str, wanted: int, create: Callabl
     except errors.NoRoom:
         pass
     with _metadata(settings, vg, "eviction"):
+        if settings.mode == "thick":
+            _require_possible(host, settings, vg, wanted, lvm.free_bytes(host, vg))
         for _ in _evictions(host, settings, vg):
             try:
                 create()
@@ -46,6 +48,7 @@ def reserving(host: Host, settings: Settings, vg: str, wanted: int, create: Call
     Raises NoRoom before anything is made, NoThinPool.
     """
     with _metadata(settings, vg, "room for a fill"):
+        _require_possible(host, settings, vg, wanted, thin_free(lvm.group(host, vg), settings.pool_limit))
         evicted = _evictions(host, settings, vg)
         while thin_free(lvm.group(host, vg), settings.pool_limit) < wanted:
             if next(evicted, None) is None:
@@ -69,6 +72,15 @@ def thin_free(group: lvm.Group, limit: int) -> int:
         max(0, int(v.tag("reserve") or 0) - int(v.size * v.data_percent / 100)) for v in group.volumes if v.ours
     )
     return thin_pool.size * limit // 100 - used - open_reservations
+
+
+def _require_possible(host: Host, settings: Settings, vg: str, wanted: int, free: int) -> None:
+    """Raises NoRoom when even the eviction of all that may go would not make room: then nothing goes in vain.
+
+    What an inactive origin occupies in a thin pool is not known without activating it; its size is the upper bound.
+    """
+    if free < wanted and free + sum(v.size for v in candidates(lvm.group(host, vg), settings, time.time())) < wanted:
+        raise _refusal(host, settings, vg, wanted)
 
 
 @contextmanager
