@@ -1,12 +1,14 @@
 """The definition of a cluster: every key, its type, its default and its meaning.
 
 One source for four things: the check of a file, the JSON Schema for editors (share/schema/cluster.schema.json),
-the reference (docs/context-schema.md) and the types that the rest of the package reads.  Closed: an unknown key is an error.
+the reference (docs/context-schema.md) and the types that the rest of the package reads.  An unknown
+key is an error.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -43,9 +45,12 @@ def _count(value: Any) -> Any:
     return value
 
 
-def _named(key: str) -> BeforeValidator:
+def _named(key: str, model: type[BaseModel]) -> BeforeValidator:
     """A mere word stands for the mapping with only its first key."""
-    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+    return BeforeValidator(
+        lambda value: {key: value} if isinstance(value, str) else value,
+        json_schema_input_type=Union[str, model],
+    )
 
 
 def _relative(value: str) -> str:
@@ -59,7 +64,14 @@ Size = Annotated[
     BeforeValidator(_size, json_schema_input_type=str),
     Field(description="Whole number and unit, as in 512MiB, 4GiB, 1TiB."),
 ]
-Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=Union[str, int, float, bool])]
+
+
+def is_size(metadata: Iterable[Any]) -> bool:
+    """Whether the metadata of an annotation are those of Size, for the reference."""
+    return any(isinstance(m, BeforeValidator) and m.func is _size for m in metadata)
+
+
+Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=str | int | float | bool)]
 RolePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]{1,40}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Thing = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r'^[^"\\\x00-\x1f$]+$')]
@@ -89,7 +101,7 @@ class Image(_Closed):
     user: Annotated[Thing, Field(description="Its owner.")] = "oneadmin"
 
 
-ImageRef = Annotated[Image, _named("name")]
+ImageRef = Annotated[Image, _named("name", Image)]
 
 
 class Network(_Closed):
@@ -112,9 +124,9 @@ class Network(_Closed):
 class Offering(_Closed):
     """A size of machine that roles can share."""
 
-    cpu: Annotated[float, Field(gt=0, le=1024, description="Physical CPUs reserved by the scheduler.")] = 1.0
+    cpu: Annotated[float | None, Field(gt=0, le=1024, description="Physical CPUs reserved by the scheduler.")] = None
     vcpu: Annotated[int | None, Field(ge=1, le=1024, description="CPUs that the guest sees.")] = None
-    memory: Annotated[Size, Field(description="Memory, as in 4GiB.")] = units.GIB
+    memory: Annotated[Size | None, Field(description="Memory, as in 4GiB.")] = None
     disk: Annotated[Size | None, Field(description="Size of the system disk; the image's own without it.")] = None
 
 
@@ -185,7 +197,7 @@ class Context(_Closed):
     """What the guest gets."""
 
     script: Annotated[
-        Annotated[Script, _named("source")] | None,
+        Annotated[Script, _named("source", Script)] | None,
         Field(description="Start script. It must be idempotent: it runs again when a NIC is added."),
     ] = None
     vars: Annotated[
@@ -219,14 +231,15 @@ class Role(_Closed):
     disk: Annotated[Size | None, Field(description="Size of the system disk.")] = None
     count: Annotated[
         Count,
-        BeforeValidator(_count, json_schema_input_type=Union[int, Count]),
+        BeforeValidator(_count, json_schema_input_type=int | Count),
         Field(description="How many VMs; a mere number is all three."),
     ] = Count(default=1, min=1, max=1)
     depends_on: Annotated[
         tuple[str, ...], Field(strict=False, description="Roles that must run before this one starts.")
     ] = ()
     nics: Annotated[
-        tuple[Annotated[Nic, _named("network")], ...], Field(strict=False, description="Network interfaces, in order.")
+        tuple[Annotated[Nic, _named("network", Nic)], ...],
+        Field(strict=False, description="Network interfaces, in order."),
     ] = ()
     disks: Annotated[tuple[Disk, ...], Field(strict=False, description="Disks after the system disk, in order.")] = ()
     context: Annotated[Context, Field(description="What the guest gets.")] = Context()

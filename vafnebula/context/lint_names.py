@@ -13,63 +13,19 @@ from vafnebula.one.template import Attribute, Vector
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
-RESERVED = frozenset(
-    [
-        "PATH",
-        "IFS",
-        "HOME",
-        "SHELL",
-        "USER",
-        "LOGNAME",
-        "ENV",
-        "BASH_ENV",
-        "PS1",
-        "PS2",
-        "PS4",
-        "UID",
-        "EUID",
-        "PPID",
-        "PWD",
-        "OLDPWD",
-        "SHELLOPTS",
-        "BASHOPTS",
-        "MOUNT_DIR",
-        "TMP_DIR",
-        "SCRIPTS_DIR",
-        "CONTEXT_FILE",
-        "LANG",
-        "TMPDIR",
-        "CDPATH",
-        "OPTIND",
-        "OPTARG",
-        "RANDOM",
-        "SECONDS",
-        "LINENO",
-        "PYTHONPATH",
-        "PYTHONHOME",
-        "PYTHONSTARTUP",
-        "PERL5LIB",
-        "PERL5OPT",
-        "RUBYLIB",
-        "RUBYOPT",
-    ]
-)
+_RESERVED = """
+PATH IFS HOME SHELL USER LOGNAME ENV BASH_ENV PS1 PS2 PS4 UID EUID PPID PWD OLDPWD SHELLOPTS BASHOPTS MOUNT_DIR TMP_DIR
+SCRIPTS_DIR CONTEXT_FILE LANG TMPDIR CDPATH OPTIND OPTARG RANDOM SECONDS LINENO PYTHONPATH PYTHONHOME PYTHONSTARTUP
+PERL5LIB PERL5OPT RUBYLIB RUBYOPT
+"""
+RESERVED = frozenset(_RESERVED.split())
 RESERVED_PREFIXES = ("LD_", "LC_", "BASH_", "ETH")
 
-AGENTS = frozenset(
-    [
-        "START_SCRIPT",
-        "START_SCRIPT_BASE64",
-        "USER_DATA",
-        "USERDATA",
-        "USER_DATA_ENCODING",
-        "USERDATA_ENCODING",
-        "INIT_SCRIPTS",
-        "READY_SCRIPT",
-        "READY_SCRIPT_PATH",
-        "FILES_DS",
-    ]
-)
+_AGENTS = """
+START_SCRIPT START_SCRIPT_BASE64 USER_DATA USERDATA USER_DATA_ENCODING USERDATA_ENCODING INIT_SCRIPTS READY_SCRIPT
+READY_SCRIPT_PATH FILES_DS
+"""
+AGENTS = frozenset(_AGENTS.split())
 
 RESTRICTED = frozenset({"DEPLOY_ID", "CPU_COST", "MEMORY_COST", "DISK_COST", "PCI", "EMULATOR", "USER_PRIORITY"})
 RESTRICTED_IN = {

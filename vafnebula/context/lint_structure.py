@@ -62,9 +62,7 @@ def _role(loaded: Loaded, name: str, role: Role) -> Iterator[Finding]:
         yield Finding("R302", mark, "report_ready without `token: true`: the guest could not tell OneGate")
     if role.context.report_ready and agent(loaded, role) == "cloud-init":
         mark = place(*here, "context", "report_ready")
-        yield Finding(
-            "R302", mark, "report_ready with cloud-init, which reports nothing: the service would wait for ever"
-        )
+        yield Finding("R302", mark, "report_ready with cloud-init, which reports nothing")
 
 
 def _disks(loaded: Loaded, name: str, role: Role) -> Iterator[Finding]:
@@ -73,9 +71,7 @@ def _disks(loaded: Loaded, name: str, role: Role) -> Iterator[Finding]:
         if isinstance(disk, Scratch):
             if disk.serial in serials:
                 mark = loaded.positions.value("roles", name, "disks", i)
-                yield Finding(
-                    "R302", mark, f"two disks with serial {disk.serial!r}: the guest could not tell them apart"
-                )
+                yield Finding("R302", mark, f"two disks with serial {disk.serial!r}")
             serials.add(disk.serial)
 
 

@@ -23,7 +23,7 @@ SECRET_TEXT = re.compile(
     r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----|\$(?:1|2[abxy]|5|6|7|y|gy)\$[./A-Za-z0-9$=,]{8}|AKIA[0-9A-Z]{16}"
 )
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
-_BAD_FOR_ONE_CONTEXT = re.compile(r'`|"|\$\(')
+_BAD_FOR_ONE_CONTEXT = re.compile(r'`|"|\$\(|\\\\|\\\n|\n[A-Za-z0-9_-]*=')
 
 
 def check(loaded: Loaded, built: Built) -> Iterator[Finding]:
@@ -91,7 +91,7 @@ def _agent(part: Part, mark: Mark, agent: str) -> Iterator[Finding]:
     found = _BAD_FOR_ONE_CONTEXT.search(text)
     if found:
         yield Finding(
-            "C103", mark.at(text, found.start()), f"{found[0]} in {part.key}, which one-context does not quote"
+            "C103", mark.at(text, found.start()), f"{found[0]!r} in {part.key}: one-context does not quote it"
         )
 
 

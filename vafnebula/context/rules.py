@@ -83,7 +83,7 @@ _ALL = (
     Rule(
         "C103",
         "error",
-        'No backtick, " or $( in a value for the guest agent one-context',
+        'No backtick, ", $(, double backslash or line NAME= in a value for the guest agent one-context',
         "one-context writes values into a shell file without quoting: a backtick is executed as root.",
         "move the value to context.payload: it travels as base64",
     ),
