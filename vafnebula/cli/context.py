@@ -1,4 +1,4 @@
-"""`vafnebula context ...`.  Exit codes: 0 fine, 1 findings, 2 wrong usage."""
+"""`vafnebula context ...`.  Exit codes: 0 fine, 1 findings, 2 wrong usage, 3 OpenNebula away."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from pathlib import Path
 import click
 
 from vafnebula import errors
-from vafnebula.context import cdrom, explain, findings, lint, load, out, prove, start
+from vafnebula.context import apply as making
+from vafnebula.context import cdrom, changes, explain, findings, lint, load, out, prove, start
+from vafnebula.context.apply import Partial
 from vafnebula.context.build import build, build_all
 from vafnebula.context.findings import Invalid
 from vafnebula.context.load import Loaded
 from vafnebula.context.service import TARGETS
+from vafnebula.one import api
+from vafnebula.one.api import Away
 
-FINDINGS, USAGE = 1, 2
+FINDINGS, USAGE, AWAY = 1, 2, 3
 
 definition = click.argument("definition", type=click.Path(path_type=Path), default=Path("cluster.yaml"))
 example = click.option(
@@ -25,6 +29,10 @@ example = click.option(
     metavar="NAME=VALUE",
     help="What OpenNebula shall substitute, as VMID=7, NIC[IP]=...",
 )
+release = click.option(
+    "--target", type=click.Choice(TARGETS), default=TARGETS[-1], show_default=True, help="OpenNebula's release."
+)
+prune = click.option("--prune", is_flag=True, help="Also delete this cluster's templates of roles that are no more.")
 
 
 @click.group()
@@ -42,6 +50,10 @@ def failures(format: str = "text") -> Iterator[None]:
         raise SystemExit(FINDINGS) from None
     except errors.Error as e:
         click.echo(f"context: {e}", err=True)
+        for change in e.facts.get("rest", ()) if isinstance(e, Partial) else ():  # type: ignore[attr-defined]
+            click.echo(f"not done: {change}", err=True)
+        if isinstance(e, Away) or isinstance(e.__cause__, Away):
+            raise SystemExit(AWAY) from None
         raise SystemExit(USAGE if e.blame == "request" else FINDINGS) from None
 
 
@@ -111,9 +123,7 @@ def validate(definition: Path, format: str, strict: bool) -> None:
 @definition
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Write files there.")
 @click.option("--role", "roles", multiple=True, help="Only this role's template.")
-@click.option(
-    "--target", type=click.Choice(TARGETS), default=TARGETS[-1], show_default=True, help="OpenNebula's release."
-)
+@release
 @click.option(
     "--template-id", "ids", multiple=True, metavar="ROLE=ID", help="Ids of registered templates, for the service."
 )
@@ -171,3 +181,45 @@ def iso(role: str, definition: Path, output: Path | None, given: tuple[str, ...]
         target = output or Path(f"{role_of(loaded, role)}.iso")
         cdrom.write(build(loaded, role), target, pairs(given))
         click.echo(target)
+
+
+@context.command()
+@definition
+@release
+@prune
+def diff(definition: Path, target: str, prune: bool) -> None:
+    """Show what `apply` would change in OpenNebula.  Exit code 1 when something differs."""
+    with failures():
+        loaded = usable(definition)
+        plan = changes.plan(loaded, build_all(loaded), api.connect(), target, prune)
+        tell(plan)
+        if plan.effective:
+            raise SystemExit(FINDINGS)
+
+
+@context.command()
+@definition
+@release
+@prune
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def apply(definition: Path, target: str, prune: bool, yes: bool) -> None:
+    """Make OpenNebula hold what the definition says: show the changes, ask, and write only what differs."""
+    with failures():
+        loaded = usable(definition)
+        site = api.connect()
+        plan = changes.plan(loaded, build_all(loaded), site, target, prune)
+        tell(plan)
+        if plan.effective:
+            if not yes:
+                click.confirm("Make these changes?", abort=True)
+            making.apply(loaded, plan, site, target, click.echo)
+
+
+def tell(plan: changes.Plan) -> None:
+    """The changes, and the VMs that they do not reach."""
+    for change in plan.changes:
+        click.echo(change)
+        for line in change.lines:
+            click.echo(f"    {line}")
+    for vm in plan.older:
+        click.echo(f"VM {vm.id} {vm.name} was made from an older version of template {vm.template}, and stays as it is")

@@ -5,7 +5,8 @@ The grammar is OpenNebula's (src/parsers/template_parser.l and .y), which has tr
 * In quotes `\\"` is the only escape.  Every other backslash is itself, so a value cannot end with one: it would take
   the closing quote, and with it the next attribute.
 * A quote after a backslash never closes, whatever is before the backslash.
-* The longest match wins: `"x"` followed by a carriage return is a bare word with quotes in it.
+* The longest match wins: `"x"` followed by a carriage return is a bare word with quotes in it.  Nobody means that, so
+  here it is an error.
 * `]]>` cannot be written at all, because the core stores a template as XML with CDATA.
 * In a vector the first of two equal keys wins, silently.  Here that is an error.
 
@@ -17,10 +18,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Union
+from typing import TYPE_CHECKING, Union
 from xml.sax.saxutils import escape
 
 from vafnebula.one import xml
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _XML_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -173,6 +177,11 @@ def from_xml(document: bytes | str) -> Template:
         root = xml.parse(document.encode() if isinstance(document, str) else document)
     except ValueError as e:
         raise Malformed(str(e)) from e
+    return from_element(root)
+
+
+def from_element(root: Element) -> Template:
+    """The tree of an element that is, or has, a TEMPLATE.  Raises Malformed."""
     body = root if root.tag == "TEMPLATE" else root.find("TEMPLATE")
     if body is None:
         raise Malformed(f"there is no TEMPLATE in {root.tag[:40]}")
