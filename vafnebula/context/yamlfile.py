@@ -20,7 +20,7 @@ from vafnebula.context.source import Mark, Source
 Path = tuple[Union[str, int], ...]
 
 MAX_DEPTH = 40
-MAX_VALUES = 100_000
+MAX_VALUES = 20_000
 """An alias counts once per use: a small file cannot become a large one."""
 
 _TAG = "tag:yaml.org,2002:"

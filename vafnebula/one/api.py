@@ -75,7 +75,8 @@ class Api:
     def __init__(self, url: str, session: str, flow: str, timeout: float = TIMEOUT) -> None:
         self._session, self._flow, self._timeout = session, flow, timeout
         self._url = url
-        self._server = xmlrpc.client.ServerProxy(url, transport=_transport(url, timeout))
+        self._transport = _transport(url, timeout)
+        self._server = xmlrpc.client.ServerProxy(url, transport=self._transport)
 
     @property
     def user(self) -> str:
@@ -138,6 +139,8 @@ class Api:
             answer = getattr(self._server, method)(self._session, *arguments)
         except (OSError, HTTPException, xmlrpc.client.Error, ValueError) as e:
             raise Away(what="OpenNebula's API", where=self._url, why=_reason(e)) from None
+        finally:
+            self._transport.close()  # few calls: a kept connection would only be one more thing to end
         if not (isinstance(answer, list) and len(answer) > 1):
             raise Away(what="OpenNebula's API", where=self._url, why="the answer is not OpenNebula's")
         if answer[0] is not True:

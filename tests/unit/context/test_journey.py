@@ -74,7 +74,6 @@ LITERALS = {
     "empty": "",
     "all": "'\"\\]]>$`\n\té",
     "64 KiB": "x'\"$\\\n" * 10_923,
-    "80 kB": "y" * 80_000,
 }
 
 
@@ -184,6 +183,6 @@ def test_the_proof_of_a_role(tmp_path: Path) -> None:
 def test_cloud_init_reads_what_we_write(tmp_path: Path) -> None:
     """Its parser takes a second to start, so all values travel at once."""
     file = tmp_path / "context.sh"
-    values = {f"VAF_{i}": value for i, value in enumerate(LITERALS.values()) if len(value) < 100_000}
+    values = {f"VAF_{i}": value for i, value in enumerate([*LITERALS.values(), "y" * 100_000])}
     file.write_text(guest.context_sh(values), encoding="utf-8", newline="")
     assert prove.cloud_init(file, env=ENVIRONMENT) == values
