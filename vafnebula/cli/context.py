@@ -10,7 +10,7 @@ import click
 
 from vafnebula import errors
 from vafnebula.context import apply as making
-from vafnebula.context import cdrom, changes, explain, findings, lint, load, out, prove, start
+from vafnebula.context import cdrom, changes, explain, findings, importing, lint, load, out, prove, start
 from vafnebula.context.apply import Partial
 from vafnebula.context.build import build, build_all
 from vafnebula.context.findings import Invalid
@@ -134,7 +134,7 @@ def render(definition: Path, output: Path | None, roles: tuple[str, ...], target
         known = tuple(role_of(loaded, role) for role in roles)
         rendered = out.files(loaded, known, target, numbers(ids))
         if output is not None:
-            out.write(output, rendered)
+            out.write(output, {name: text.encode() for name, text in rendered.items()})
             for name in rendered:
                 click.echo(output / name)
             return
@@ -181,6 +181,27 @@ def iso(role: str, definition: Path, output: Path | None, given: tuple[str, ...]
         target = output or Path(f"{role_of(loaded, role)}.iso")
         cdrom.write(build(loaded, role), target, pairs(given))
         click.echo(target)
+
+
+@context.command(name="import")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--name", required=True, help="What the cluster shall be called.")
+@click.option("--template", "ids", type=int, multiple=True, help="Id of a VM template; several make several roles.")
+@click.option("--service", type=int, help="Id of a service template: all of its roles, with their counts.")
+def import_(directory: Path, name: str, ids: tuple[int, ...], service: int | None) -> None:
+    """Write a definition and scripts into DIRECTORY, from templates that are registered in OpenNebula."""
+    with failures():
+        site = api.connect()
+        body = importing.service_body(site.services(), service) if service is not None else None
+        wanted = ids or importing.template_ids(body)
+        made = importing.imported([site.template(number) for number in wanted], name, body)
+        start.empty(directory)
+        files = {"cluster.yaml": made.text.encode(), **made.files}
+        out.write(directory, files)
+        for file in files:
+            click.echo(directory / file)
+        for note in made.notes:
+            click.echo(f"note: {note}", err=True)
 
 
 @context.command()

@@ -55,9 +55,8 @@ def _variables(loaded: Loaded, role: str) -> Iterator[Finding]:
     where: dict[str, str] = dict.fromkeys(definition.inputs, "inputs") | dict.fromkeys(definition.secrets, "secrets")
     for name in definition.inputs.keys() & definition.secrets.keys():
         yield Finding("T003", loaded.positions.key("secrets", name), f"{name} is an input already")
-    for flag, variable in (("network", "NETWORK"), ("token", "TOKEN"), ("report_ready", "REPORT_READY")):
-        where[variable] = flag
-    where["SSH_PUBLIC_KEY"] = "ssh_keys"
+    flags = {"network": "NETWORK", "token": "TOKEN", "report_ready": "REPORT_READY", "ssh_keys": "SSH_PUBLIC_KEY"}
+    where |= {variable: flag for flag, variable in flags.items() if flag != "ssh_keys" or context.ssh_keys}
     for section, names in (("vars", context.vars), ("late", context.late), ("payload", context.payload)):
         for name in names:
             mark = loaded.positions.key("roles", role, "context", section, name)

@@ -22,13 +22,13 @@ def files(loaded: Loaded, roles: tuple[str, ...], target: str, ids: Mapping[str,
     return rendered
 
 
-def write(directory: Path, rendered: Mapping[str, str]) -> None:
+def write(directory: Path, rendered: Mapping[str, bytes]) -> None:
     """Write each file in one step.  Raises BadArgument."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, text in rendered.items():
+        for name, content in rendered.items():
             temporary = directory / f".{name}.new"
-            temporary.write_text(text, encoding="utf-8", newline="")
+            temporary.write_bytes(content)
             os.replace(temporary, directory / name)  # noqa: PTH105  what it does is the point
     except OSError as e:
         raise errors.BadArgument(what="directory", value=os.fspath(directory), why=str(e.strerror)) from e

@@ -21,14 +21,23 @@ def kinds() -> list[str]:
 def init(kind: str, directory: Path) -> list[Path]:
     """Copy the starter of `kind` into `directory`, which must be absent or empty.  Raises BadArgument."""
     source = _templates() / kind
+    empty(directory)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise errors.BadArgument(what="directory", value=os.fspath(directory), why="it is not empty")
         shutil.copytree(source, directory, dirs_exist_ok=True)
     except OSError as e:
         raise errors.BadArgument(what="directory", value=os.fspath(directory), why=str(e.strerror)) from e
     return sorted(p for p in directory.rglob("*") if p.is_file())
+
+
+def empty(directory: Path) -> None:
+    """Make `directory` unless it is there and empty.  Raises BadArgument."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        why = "it is not empty" if any(directory.iterdir()) else ""
+    except OSError as e:
+        why = str(e.strerror)
+    if why:
+        raise errors.BadArgument(what="directory", value=os.fspath(directory), why=why)
 
 
 def _templates() -> Path:
