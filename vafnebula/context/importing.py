@@ -176,9 +176,9 @@ class _Role:
 
     def _context(self, items: dict[str, str]) -> None:
         for variable, flag in _FLAGS.items():
-            value = items.pop(variable, "").upper() == "YES"
-            if value != (flag == "network"):
-                self.context[flag] = value
+            on = items.pop(variable, "").upper() == "YES"
+            if on != (flag == "network"):
+                self.context[flag] = on
         if items.get("SSH_PUBLIC_KEY", "").upper() == "$USER[SSH_PUBLIC_KEY]":
             del items["SSH_PUBLIC_KEY"]
         else:

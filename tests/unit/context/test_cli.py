@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -11,9 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.unit.context.examples import GOOD, write
+from vafnebula import process
 from vafnebula.cli import main
 from vafnebula.cli.context import context
 from vafnebula.context import cdrom, rules, schema, start
+from vafnebula.context.build import build_all
+from vafnebula.context.load import load
 from vafnebula.context.service import TARGETS
 from vafnebula.one import template
 
@@ -39,6 +43,16 @@ def test_a_starter_is_clean_and_arrives(started: tuple[str, Path]) -> None:
     done = run("test", path)
     assert done.exit_code == 0, done.output
     assert "changed" not in done.output
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
+def test_shellcheck_of_what_the_guest_runs(started: tuple[str, Path], tmp_path: Path) -> None:
+    """Templates as they are rendered, and our own start script around them."""
+    for built in build_all(load(started[1])):
+        (context,) = built.template.vectors("CONTEXT")
+        script = base64.b64decode(context.get("START_SCRIPT_BASE64"))
+        for data in (script, built.contents["script"].data):
+            process.run(["shellcheck", "-"], timeout=60, input=data)
 
 
 @pytest.mark.parametrize("target", TARGETS)
