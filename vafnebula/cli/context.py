@@ -50,7 +50,7 @@ def failures(format: str = "text") -> Iterator[None]:
         raise SystemExit(FINDINGS) from None
     except errors.Error as e:
         click.echo(f"context: {e}", err=True)
-        for change in e.facts.get("rest", ()) if isinstance(e, Partial) else ():  # type: ignore[attr-defined]
+        for change in e.rest if isinstance(e, Partial) else ():
             click.echo(f"not done: {change}", err=True)
         if isinstance(e, Away) or isinstance(e.__cause__, Away):
             raise SystemExit(AWAY) from None

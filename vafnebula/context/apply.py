@@ -16,6 +16,11 @@ class Partial(errors.SiteError):
 
     sentence = "{change} failed: {why}; {done} changes were made before, {left} were not; run apply again to go on"
 
+    @property
+    def rest(self) -> tuple[str, ...]:
+        rest: tuple[str, ...] = self.facts["rest"]  # type: ignore[assignment]
+        return rest
+
 
 def apply(loaded: Loaded, plan: Plan, api: Api, target: str, say: Callable[[str], None]) -> None:
     """Make the changes of `plan`, and tell each when it is made.  Raises Partial, with what was done and what not."""

@@ -20,8 +20,14 @@ class NoProgram(errors.SiteError):
     sentence = "none of {programs} is installed; install one of them (Debian: apt install xorriso)"
 
 
+class NotWritten(errors.SiteError):
+    """The image could not be made or put where it shall be."""
+
+    sentence = "{path} was not written with {program}: {why}; is there room, and may you write there?"
+
+
 def write(built: Built, target: Path, given: Mapping[str, str]) -> None:
-    """Make `target` the CD of a VM of `built`.  Raises NoProgram, CommandFailed; a failure leaves no file."""
+    """Make `target` the CD of a VM of `built`.  Raises NoProgram, NotWritten."""
     program = next((p for p in PROGRAMS if shutil.which(p)), None)
     if program is None:
         raise NoProgram(programs=", ".join(PROGRAMS))
@@ -31,5 +37,12 @@ def write(built: Built, target: Path, given: Mapping[str, str]) -> None:
         text = guest.context_sh(guest.context(built.template, given))
         (content / "context.sh").write_text(text, encoding="utf-8", newline="")
         options = [*PROGRAMS[program], "-o", str(made), "-V", "CONTEXT", "-J", "-R", str(content)]
-        process.run([program, *options], timeout=60)
-        shutil.copyfile(made, target)
+        done = process.run([program, *options], timeout=60, check=False)
+        try:
+            if done.code == 0:
+                shutil.copyfile(made, target)
+                return
+            why = done.why
+        except OSError as e:
+            why = str(e.strerror)
+        raise NotWritten(path=target, program=program, why=why)

@@ -212,18 +212,20 @@ class _Reader:
             self._skip()
 
     def _skip(self) -> None:
-        """White space, and comments to the end of their line: the last line's too."""
+        """White space, and comments, which must end with a newline."""
         while True:
             self._take(_SPACE)
             if not self.text.startswith("#", self.at):
                 return
             end = self.text.find("\n", self.at)
-            self.at = len(self.text) if end < 0 else end + 1
+            if end < 0:
+                self._fail("a comment that no newline ends")
+            self.at = end + 1
 
     def _attribute(self) -> Attribute:
         name = self._name()
         self._equal(name)
-        if self.at >= len(self.text) or self.text.startswith("\n", self.at):
+        if self.text.startswith("\n", self.at):
             return Single(name, "")
         if not self.text.startswith("[", self.at):
             return Single(name, self._value())
@@ -272,7 +274,7 @@ class _Reader:
             return value
         if self.text.startswith('"', self.at):
             self._fail("a quote that is never closed" if quoted is None else "text directly after a closing quote")
-        return self._must(_BARE, "a value is missing")
+        return self._must(_BARE, "a value is missing").replace('\\"', '"')
 
     def _closing(self) -> int | None:
         """Where the quoted value that starts here ends: at the first quote without a backslash before it."""
