@@ -32,7 +32,7 @@ lab_packages='user-mode-linux lvm2 thin-provisioning-tools openssh-server openss
 	glusterfs-client
 	python3 python3-venv procps'
 # What single tests and measurements add: a second kernel, real udev, static checks, counting.
-test_packages='qemu-system-x86 qemu-system-common cpio udev shellcheck strace git'
+test_packages='qemu-system-x86 qemu-system-common cpio udev shellcheck strace git xorriso'
 
 require_root_on_debian() {
 	[ "$(id -u)" -eq 0 ] || die "must run as root: the lab makes namespaces and taps; try sudo $0"

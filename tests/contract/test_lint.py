@@ -21,12 +21,12 @@ def clean(*argv: str) -> None:
 
 
 def shell_scripts() -> list[str]:
-    """All files that git knows and that start as a shell script does."""
+    """All files that git knows and that start as a shell script does; templates are scripts only when rendered."""
     files = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, check=True, text=True).stdout
     found = []
     for name in filter(None, files.split("\0")):
         path = CHECKOUT / name
-        if path.is_file():
+        if path.is_file() and path.suffix != ".j2":
             with path.open("rb") as file:
                 first = file.readline(80)
             if first.startswith(b"#!") and first.split(b"/")[-1].split()[0] in (b"sh", b"bash"):

@@ -6,6 +6,7 @@ import click
 
 from vafnebula import __version__
 from vafnebula.cli.bench import bench
+from vafnebula.cli.context import context
 from vafnebula.cli.demo import demo
 from vafnebula.cli.lab import lab
 from vafnebula.cli.net import net
@@ -18,6 +19,7 @@ def main() -> None:
 
 
 main.add_command(bench)
+main.add_command(context)
 main.add_command(demo)
 main.add_command(lab)
 main.add_command(net)
