@@ -50,7 +50,7 @@ THIN_FRESH = POOL + 'lvrename -qq "$1" base bench'
 THIN_SNAPSHOT = (
     POOL
     + """
-dd if=/dev/zero of="/dev/$1/base" bs=1M oflag=direct status=none
+dd if=/dev/zero of="/dev/$1/base" bs=1M count="$(($2 / 1048576))" oflag=direct status=none
 lvcreate -qq --yes -s -kn -n bench "$1/base"
 """
 )

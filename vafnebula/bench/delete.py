@@ -32,7 +32,7 @@ def measure(stage: Stage) -> list[Record]:
         bare = took[f"{mode} ssh S"]
         records += [
             plain("M8", f"{case}, bytes written", "KiB", written[mode], LITTLE),
-            ratio("M8", f"{case}, whole action", "ratio to ssh S", took[f"{mode} delete"], bare, 3),
+            ratio("M8", f"{case}, whole action", "ratio to ssh S", took[f"{mode} delete"], bare),
         ]
     return records
 

@@ -14,7 +14,7 @@ SIZE = units.GIB
 HOLES = (10, 50, 90)  # percent
 QEMU = ("qemu-img", "convert", "-f", "raw", "-O", "raw", "-n", "-t", "none", "-T", "none", "{image}", "{device}")
 WHOLE = ("dd", "if={image}", "of={device}", "bs=64k", "conv=fdatasync")
-PAINT = "former content of somebody else's disk"  # what a leak would show
+PAINT = "former content of another disk"  # what a leak would show
 # $1 VG: a volume over most of it is painted and removed
 PAINTING = """
 lvcreate -qq --yes -Wn -Zn -n paint -L "$2" "$1"

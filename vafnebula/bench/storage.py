@@ -12,6 +12,7 @@ from vafnebula.bench import (
     counts,
     crowd,
     delete,
+    report,
     scratch,
     sparse,
     table1,
@@ -38,6 +39,8 @@ MEASUREMENTS: dict[str, tuple[str, Callable[[Stage], list[Record]]]] = {
     "M8": ("deletion", delete.measure),
 }
 
+GRIDS = ("M4", "M6")
+
 
 def chosen(only: str) -> list[str]:
     """`M1,M2` -> ids in their order here; all of them for ''.  Raises BadArgument."""
@@ -63,6 +66,11 @@ def run(screen: Screen, only: Sequence[str], *, quick: bool, keep: Callable[[lis
                 shown.done(f"{len(found)} results")
             keep(records)
     return records
+
+
+def markdown(records: Sequence[Record]) -> str:
+    """The tables of docs/benchmarks.md."""
+    return report.sections(records, {name: title for name, (title, _) in MEASUREMENTS.items()}, GRIDS)
 
 
 def show(screen: Screen, records: Sequence[Record]) -> None:

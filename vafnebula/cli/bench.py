@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from vafnebula import errors
-from vafnebula.bench import net, record, storage
+from vafnebula.bench import net, record, report, storage
 from vafnebula.bench.record import Record
 from vafnebula.cli.stop import stoppable
 from vafnebula.demo.screen import Screen
@@ -19,15 +19,22 @@ def bench() -> None:
 
 
 @bench.command("storage")
-@click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write all records to FILE.")
+@click.option(
+    "--json",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write records to FILE; those of other measurements in it stay.",
+)
 @click.option("--quick", is_flag=True, help="Fewer rounds, smaller images: for a look.")
 @click.option("--only", default="", metavar="M1,M2,...", help=f"Of {', '.join(storage.MEASUREMENTS)}.")
 def storage_command(file: Path | None, quick: bool, only: str) -> None:
     """The storage driver beside raw dd, bare lvcreate, and copies over ssh."""
 
+    old = _read(file) if file and file.exists() else []
+
     def keep(records: list[Record]) -> None:
         if file:
-            file.write_text(record.to_json(records))
+            file.write_text(record.to_json(report.merged(old, records)))
 
     screen = Screen()
     with stoppable("bench"):
@@ -49,8 +56,13 @@ def net_command(file: Path | None, rounds: int) -> None:
 @bench.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def table(file: Path) -> None:
-    """Print the records in FILE as a Markdown table."""
+    """Print the records in FILE as Markdown tables."""
+    records = _read(file)
+    click.echo(storage.markdown(records) or record.markdown(records), nl=False)
+
+
+def _read(file: Path) -> list[Record]:
     try:
-        click.echo(record.markdown(record.from_json(file.read_text())), nl=False)
+        return record.from_json(file.read_text())
     except (ValueError, TypeError) as e:
         raise click.ClickException(errors.one_line(f"{file} holds no records: {e}")) from e
