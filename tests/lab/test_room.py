@@ -16,16 +16,25 @@ from vafnebula.units import MIB
 SHARE = 22
 YOUNG = "[storage]\npool_limit = 50\ncow_percent = 5\n"
 OLD = YOUNG + "cache_min_age = 0\n"
-# an image $1 of $2 bytes that begins with its name and has no holes
+# images ($2...) of $1 bytes that begin with their names and have no holes
 MAKE = """
-{ printf '%s\\n' "${1##*/}"; tr '\\0' "$3" </dev/zero; } | head -c "$2" >"$1"
-chown oneadmin: "$1"
+size=$1
+shift
+for image; do
+    { printf '%s\\n' "${image##*/}"; tr '\\0' x </dev/zero; } | head -c "$size" >"$image"
+    chown oneadmin: "$image"
+done
+"""
+# what clears a VG in one command
+CLEAR = """
+lvremove -qq --yes -S 'lv_name=~^lv-one || lv_name=~^vaf-origin' "$1"
+rm -rf "/var/lib/one/datastores/${1##*-}"/*
 """
 
 
 @pytest.fixture(scope="module")
 def site(booted: Callable[..., Lab]) -> Iterator[Site]:
-    lab = booted("room", nodes=1, sds={100: "thin", 200: "thick"}, disk="400M", gluster=False)
+    lab = booted("room", nodes=1, sds={100: "thin", 200: "thick"}, disk="320M", gluster=False)
     with site_of(lab) as made:
         yield made
 
@@ -56,12 +65,11 @@ def begins(site: Site, vm: Vm) -> str:
 @MODES
 def test_room_for_another_image(site: Site, sds: int) -> None:
     size = share(site, sds)
-    images = {}
-    for name in ("pinned", "recent", "idle", "busy", "next", "last", "late"):
-        # in mode thick the volume is as large as the disk, whatever the file is; a thin pool holds data alone
-        length = size if sds == THIN else MIB
-        site.sh(MAKE, f"{site.lab.datastore(DATASTORE)}/{name}-{sds}", str(length), name[0])
-        images[name] = Image(DATASTORE, f"{ROOT}/{DATASTORE}/{name}-{sds}", length)
+    names = ("pinned", "recent", "idle", "busy", "next", "last", "late")
+    # in mode thick the volume is as large as the disk, whatever the file is; a thin pool holds data alone
+    length = size if sds == THIN else MIB
+    site.sh(MAKE, str(length), *(f"{site.lab.datastore(DATASTORE)}/{name}-{sds}" for name in names))
+    images = {name: Image(DATASTORE, f"{ROOT}/{DATASTORE}/{name}-{sds}", length) for name in names}
     vms = {name: site.of(sds, image, size) for name, image in images.items()}
 
     def cached() -> set[str]:
@@ -98,9 +106,7 @@ def test_room_for_another_image(site: Site, sds: int) -> None:
         site.act("clone", vms["late"])
         assert cached() == {"next", "last", "late"} | ({"busy"} & cached())
         assert begins(site, vms["late"]) == f"late-{sds}"
-    for vm in vms.values():
-        site.act("delete", vm, -1)
-    site.sh('lvremove -qq --yes -S "lv_name=~^vaf-origin" "$1"', f"vg-one-{sds}")
+    site.sh(CLEAR, f"vg-one-{sds}")
 
 
 def figures(line: str, sds: int, size: int) -> None:
