@@ -132,18 +132,22 @@ class FakeHost(Host):
 
     def _dd(self, argv: Sequence[str], cut: bool) -> process.Completed:
         words = dict(word.split("=", 1) for word in argv[1:])
-        assert set(words) <= {"if", "of", "bs", "count", "skip", "seek", "iflag", "oflag", "conv"}
+        assert set(words) <= {"if", "of", "bs", "ibs", "obs", "count", "skip", "seek", "iflag", "oflag", "conv"}
         assert words.get("iflag", "direct") == words.get("oflag", "direct") == "direct"
         conv = set(words["conv"].split(","))
         assert {"notrunc", "nocreat", "fsync"} <= conv <= {"notrunc", "nocreat", "fsync", "sparse"}
-        block, count = int(words["bs"]), int(words["count"])
+        assert ("bs" in words) != ("ibs" in words and "obs" in words)
+        block, small = (int(words.get(word, words.get("bs", 0))) for word in ("ibs", "obs"))
+        count = int(words["count"])
         copied = 0
         with open(words["if"], "rb") as source, open(words["of"], "r+b") as target:
             source.seek(int(words.get("skip", 0)) * block)
-            start = int(words.get("seek", 0)) * block
+            start = int(words.get("seek", 0)) * small
             while count > 0 and (data := source.read(block)):
-                if "sparse" not in conv or data != bytes(len(data)):
-                    os.pwrite(target.fileno(), data, start + copied)
+                for offset in range(0, len(data), small):
+                    piece = data[offset : offset + small]
+                    if "sparse" not in conv or piece != bytes(len(piece)):
+                        os.pwrite(target.fileno(), piece, start + copied + offset)
                 copied, count = copied + len(data), count - 1
                 if cut:
                     break

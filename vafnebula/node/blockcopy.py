@@ -15,6 +15,7 @@ from vafnebula.node.source import QCOW2, Source, data_extents, reads_direct
 
 BLOCK = units.MIB  # below it direct I/O loses speed, above it nothing is won (docs/benchmarks.md)
 MERGE = 16 * units.MIB  # a hole smaller than this is read through: cheaper than another process
+FINE = 64 * units.KIB  # blocks in which scattered data is written: the smallest chunk of a thin pool
 SECTOR = 4096
 
 Run = tuple[int, int]  # [start, end) in bytes, both multiples of BLOCK
@@ -47,6 +48,33 @@ def plan(extents: Sequence[tuple[int, int]], streams: int) -> list[list[Run]]:
     return [lane for lane in lanes if lane]
 
 
+def grain(extents: Sequence[tuple[int, int]]) -> int:
+    """The size of the output blocks for a sparse copy: zero blocks are left out whole.
+
+    Small blocks cost system calls, so only data that lies scattered (a file system's metadata) gets them.
+    """
+    data = sum(end - start for start, end in extents)
+    return BLOCK if widened(extents, BLOCK) <= 1.1 * data + BLOCK else FINE
+
+
+def widened(extents: Sequence[tuple[int, int]], step: int) -> int:
+    """How many bytes the extents cover when each is widened to whole steps."""
+    total, done = 0, 0
+    for start, end in extents:
+        first, last = max(start // step * step, done), units.round_up(end, step)
+        total += max(0, last - first)
+        done = max(done, last)
+    return total
+
+
+def bytes_wanted(found: Source) -> int:
+    """Upper bound of what a copy will occupy in a thin pool."""
+    if found.format == QCOW2:
+        return found.size  # clusters may be compressed: only the virtual size is safe
+    extents = data_extents(found.path)
+    return widened(extents, grain(extents)) + FINE
+
+
 def gaps(runs: Sequence[Run], size: int) -> list[tuple[int, int]]:
     """What of [0, size) the runs do not cover, widened to whole sectors."""
     found, position = [], 0
@@ -68,7 +96,9 @@ def fill(
     """
     if source.format == QCOW2:
         return _convert(host, source, device, size, zeroed, locks)
-    lanes = plan(data_extents(source.path), streams)
+    extents = data_extents(source.path)
+    lanes = plan(extents, streams)
+    block = grain(extents) if zeroed else BLOCK
     if not zeroed:
         # A last block that the file only half fills is copied short: zero it whole, then copy over it.
         whole = [(a, min(b, source.file_size // BLOCK * BLOCK)) for lane in lanes for a, b in lane]
@@ -80,7 +110,7 @@ def fill(
     for turn in range(max((len(lane) for lane in lanes), default=0)):
         runs = [lane[turn] for lane in lanes if turn < len(lane)]
         argvs = [
-            ["dd", f"if={source.path}", f"of={device}", f"bs={BLOCK}", *_blocks(run), *flags, "oflag=direct", conv]
+            ["dd", f"if={source.path}", f"of={device}", *_blocks(run, block), *flags, "oflag=direct", conv]
             for run in runs
         ]
         for run, done in zip(runs, _copy(host, source.path, argvs, locks)):
@@ -88,9 +118,11 @@ def fill(
     return copied
 
 
-def _blocks(run: Run) -> list[str]:
+def _blocks(run: Run, block: int) -> list[str]:
+    """dd's words for a run: read in BLOCKs, written in `block`s."""
     start, end = run
-    return [f"skip={start // BLOCK}", f"seek={start // BLOCK}", f"count={(end - start) // BLOCK}"]
+    sizes = [f"bs={BLOCK}"] if block == BLOCK else [f"ibs={BLOCK}", f"obs={block}"]
+    return [*sizes, f"skip={start // BLOCK}", f"seek={start // block}", f"count={(end - start) // BLOCK}"]
 
 
 def _convert(host: Host, source: Source, device: str, size: int, zeroed: bool, locks: Sequence[int]) -> int:

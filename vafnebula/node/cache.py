@@ -89,7 +89,7 @@ class Cache:
         fill = names.FILL_PREFIX + key
         device = names.device(vg, fill)
         thin = settings.mode == "thin"
-        wanted = source.bytes_wanted(found) if thin else size
+        wanted = blockcopy.bytes_wanted(found) if thin else size
         tags = [
             names.OURS,
             names.tag("run", host.run_id),

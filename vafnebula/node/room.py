@@ -31,7 +31,7 @@ def making(host: Host, settings: Settings, vg: str, wanted: int, create: Callabl
     except errors.NoRoom:
         pass
     with _metadata(settings, vg, "eviction"):
-        if settings.mode == "thick":
+        if settings.mode == "thick":  # what a snapshot in a thin pool will need is not known
             _require_possible(host, settings, vg, wanted, lvm.free_bytes(host, vg))
         for _ in _evictions(host, settings, vg):
             try:
@@ -48,11 +48,13 @@ def reserving(host: Host, settings: Settings, vg: str, wanted: int, create: Call
     Raises NoRoom before anything is made, NoThinPool.
     """
     with _metadata(settings, vg, "room for a fill"):
-        _require_possible(host, settings, vg, wanted, thin_free(lvm.group(host, vg), settings.pool_limit))
-        evicted = _evictions(host, settings, vg)
-        while thin_free(lvm.group(host, vg), settings.pool_limit) < wanted:
-            if next(evicted, None) is None:
-                raise _refusal(host, settings, vg, wanted)
+        free = thin_free(lvm.group(host, vg), settings.pool_limit)
+        if free < wanted:
+            _require_possible(host, settings, vg, wanted, free)
+            evicted = _evictions(host, settings, vg)
+            while thin_free(lvm.group(host, vg), settings.pool_limit) < wanted:
+                if next(evicted, None) is None:
+                    raise _refusal(host, settings, vg, wanted)
         create()
 
 
@@ -79,7 +81,7 @@ def _require_possible(host: Host, settings: Settings, vg: str, wanted: int, free
 
     What an inactive origin occupies in a thin pool is not known without activating it; its size is the upper bound.
     """
-    if free < wanted and free + sum(v.size for v in candidates(lvm.group(host, vg), settings, time.time())) < wanted:
+    if free + sum(v.size for v in candidates(lvm.group(host, vg), settings, time.time())) < wanted:
         raise _refusal(host, settings, vg, wanted)
 
 

@@ -64,14 +64,6 @@ def disk_size(found: Source, wanted: int) -> int:
     return wanted or found.size
 
 
-def bytes_wanted(found: Source) -> int:
-    """Upper bound of what a copy will occupy in a thin pool."""
-    if found.format == QCOW2:
-        return found.size  # clusters may be compressed: only the virtual size is safe
-    data = sum(end - start for start, end in data_extents(found.path))
-    return units.round_up(data, units.MIB) + units.MIB
-
-
 def require_unchanged(source: Source) -> None:
     """Raises ImageChanged unless the file still has `source`'s fingerprint."""
     try:

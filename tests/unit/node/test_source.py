@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.child import Child
 from vafnebula import errors, process
-from vafnebula.node import source
+from vafnebula.node import blockcopy, source
 from vafnebula.node.source import Source
 
 MIB = 1 << 20
@@ -159,10 +159,10 @@ def test_a_copy_is_never_larger_than_was_wanted_for_it(tmp_path: Path) -> None:
         f.write(b"x")
         f.seek(20 * MIB)
         f.write(b"x")
-    wanted = source.bytes_wanted(source.inspect(str(path)))
+    wanted = blockcopy.bytes_wanted(source.inspect(str(path)))
     assert 2 * 65536 <= wanted <= 2 * MIB
     process.run(["qemu-img", "create", "-q", "-f", "qcow2", str(path), "5M"], timeout=60)
-    assert source.bytes_wanted(source.inspect(str(path))) == 5 * MIB
+    assert blockcopy.bytes_wanted(source.inspect(str(path))) == 5 * MIB
 
 
 def test_whether_a_file_can_be_read_past_the_cache(image: Path) -> None:

@@ -45,7 +45,7 @@ def _copy(
     volume_size = lvm.in_extents(size)
     tags = [*tags, names.tag("format", found.format)]
     if thin:
-        wanted = source.bytes_wanted(found)
+        wanted = blockcopy.bytes_wanted(found)
         tags = [*tags, names.reserve(wanted)]
         room.reserving(
             host, settings, ref.vg, wanted,
