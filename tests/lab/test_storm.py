@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,19 +31,22 @@ def send(lab: Lab, node: str) -> None:
     lab.ssh(node, ["sh", "-c", f"cat > {STORM}"], input=code)
 
 
-def struck(lab: Lab, mode: str) -> list[dict[str, object]]:
-    """The rows of the matrix in `mode`, run on the mode's node."""
-    node, sds = NODE_OF[mode]
-    send(lab, node)
-    done = lab.ssh(node, ["python3", "-I", STORM, "matrix", mode, str(sds)], timeout=MATRIX_LIMIT, check=False)
-    rows = [json.loads(line) for line in done.out.splitlines()]
-    assert done.code == 0, f"{mode}: the matrix ended after {len(rows)} strikes: {done.why}"
-    return rows
-
-
 def test_every_step_may_fail_or_be_the_last(clean_lab: Lab) -> None:
-    with ThreadPoolExecutor() as pool:
-        rows = [row for found in pool.map(lambda mode: struck(clean_lab, mode), NODE_OF) for row in found]
+    """Both modes at once, each on a node of its own."""
+    storms = {}
+    for mode, (node, sds) in NODE_OF.items():
+        send(clean_lab, node)
+        storms[mode] = clean_lab.popen(["ssh", node, f"exec python3 -I {STORM} matrix {mode} {sds}"])
+    rows = []
+    try:
+        for mode, storm in storms.items():
+            done = storm.wait(MATRIX_LIMIT)
+            found = [json.loads(line) for line in done.out.splitlines()]
+            assert done.code == 0, f"{mode}: the matrix ended after {len(found)} strikes: {done.why}"
+            rows += found
+    finally:
+        for storm in storms.values():
+            storm.kill()
     scenarios = {row["scenario"] for row in rows}
     assert {"clone-cold", "clone-warm", "ln", "mkswap", "mkimage", "mvds", "delete", "delete-all"} <= scenarios
     assert {row["strike"] for row in rows} == {"fail", "kill", "midway"}
