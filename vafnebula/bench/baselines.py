@@ -51,7 +51,7 @@ def measure(stage: Stage) -> list[Record]:
 
 
 def _cold(stage: Stage, mode: str, image: Image) -> float:
-    return cold(stage, lambda: stage.clone(mode, image).seconds)
+    return cold(stage, image, lambda: stage.clone(mode, image).seconds)
 
 
 def _warm(stage: Stage, mode: str, image: Image) -> float:
@@ -64,6 +64,6 @@ def _warm(stage: Stage, mode: str, image: Image) -> float:
 def _run(stage: Stage, script: str, image: Image) -> float:
     vg = names.vg(SDS["thick"])
     create = ["sudo", "-n", "lvcreate", "-qq", "--yes", "-Wn", "-Zn", "-n", "reference", "-L", f"{image.size}b", vg]
-    stage.drop()
+    stage.forget(image)
     words = [stage.node, stage.path(image), shlex.join(create), names.device(vg, "reference")]
     return stage.one.run(["sh", "-euc", script, "sh", *words]).seconds

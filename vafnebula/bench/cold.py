@@ -46,7 +46,7 @@ def _mode(stage: Stage, mode: str, image: Image) -> list[Record]:
     stage.clear(origins=True)
     cases: dict[str, Case] = {
         "P": lambda: stage.into_fresh(mode, image, *P),
-        "action": lambda: cold(stage, lambda: stage.clone(mode, image).seconds),
+        "action": lambda: cold(stage, image, lambda: stage.clone(mode, image).seconds),
         "deed": partial(_cold_deed, stage, mode, image, plainly),
     }
     if mode == "thin":
@@ -73,12 +73,12 @@ def _mode(stage: Stage, mode: str, image: Image) -> list[Record]:
 
 
 def _cold_deed(stage: Stage, mode: str, image: Image, settings: Settings) -> float:
-    return cold(stage, lambda: stage.deed(mode, image, settings).seconds)
+    return cold(stage, image, lambda: stage.deed(mode, image, settings).seconds)
 
 
-def cold(stage: Stage, case: Case) -> float:
-    """`case` with nothing cached on the node, and nothing left there after it."""
-    stage.drop()
+def cold(stage: Stage, image: Image, case: Case) -> float:
+    """`case` with nothing of the image on the node, and nothing left there after it."""
+    stage.forget(image)
     value = case()
     stage.clear(origins=True)
     return value

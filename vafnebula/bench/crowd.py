@@ -32,7 +32,7 @@ def _crowd(stage: Stage, mode: str, image: Image, count: int) -> list[Record]:
     cold, warm, bare, read_cold, read_warm = [], [], [], [], []
     for n in range(stage.rounds):
         stage.tell(f"round {n + 1} of {stage.rounds}: {mode}, {count} at once")
-        stage.drop()
+        stage.forget(image)
         before = brick_read(stage)
         cold.append(_at_once(stage, mode, image, count))
         read_cold.append((brick_read(stage) - before) / image.size)
@@ -41,7 +41,7 @@ def _crowd(stage: Stage, mode: str, image: Image, count: int) -> list[Record]:
         stage.clear()
         bare.append(timed(stage.lab, stage.node, [step(*stage.bare(mode, origin, image.size))])[0].seconds * count)
         stage.clear()
-        stage.drop()
+        stage.forget(image)
         before = brick_read(stage)
         warm.append(_at_once(stage, mode, image, count))
         read_warm.append((brick_read(stage) - before) / image.size)
@@ -69,7 +69,7 @@ def _behind(stage: Stage, mode: str, image: Image, large: Image) -> list[Record]
         stage.tell(f"round {n + 1} of {stage.rounds}: {mode}, a clone beside another image's fill")
         stage.clone(mode, image)
         alone.append(stage.clone(mode, image).seconds)
-        stage.drop()
+        stage.forget(large)
         fill = stage.begin(mode, large)
         while "vaf-fill-" not in stage.sh("lvs --noheadings -o lv_name $1", names.vg(SDS[mode])):
             if fill.done():

@@ -43,7 +43,7 @@ def _mode(stage: Stage, mode: str, image: Image, holes: int) -> list[Record]:
         return deed.seconds
 
     cases: dict[str, Case] = {
-        "ours": lambda: cold(stage, ours),
+        "ours": lambda: cold(stage, image, ours),
         "P": lambda: stage.into_fresh(mode, image, *P),
         "qemu-img": lambda: stage.into_fresh(mode, image, *QEMU),
         "dd bs=64k": lambda: stage.into_fresh(mode, image, *WHOLE),

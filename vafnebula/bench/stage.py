@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from vafnebula import __version__, errors, names, units
 from vafnebula.bench import content
-from vafnebula.bench.onnode import Step, drop_caches, step, timed
+from vafnebula.bench.onnode import Step, forget, step, timed
 from vafnebula.bench.rounds import Case, alternate
 from vafnebula.config import Site
 from vafnebula.demo.screen import Step as Shown
@@ -150,15 +150,16 @@ class Stage:
         """Seconds of the program `copy` that fills an empty volume; `{image}` and `{device}` stand for both."""
         device = names.device(names.vg(SDS[mode]), "reference")
         words = [w.replace("{image}", self.path(image)).replace("{device}", device) for w in copy]
-        self.drop()
+        self.forget(image)
         seconds = timed(self.lab, self.node, [self.fresh(mode, image.size), step(*words)], user="root")[1].seconds
         self.clear()
         return seconds
 
     # ---- the node
 
-    def drop(self) -> None:
-        drop_caches(self.lab, self.node)
+    def forget(self, image: Image) -> None:
+        """Nothing of the image is in the node's page cache after this."""
+        forget(self.lab, self.node, self.path(image))
 
     def sh(self, script: str, *arguments: str) -> str:
         """Run a shell script as root on the node."""

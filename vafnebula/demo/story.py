@@ -13,7 +13,7 @@ from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 
 from vafnebula import errors, names, units
-from vafnebula.bench.onnode import deed_facts, drop_caches, step, timed
+from vafnebula.bench.onnode import deed_facts, forget, step, timed
 from vafnebula.demo import images
 from vafnebula.demo.screen import Screen, Step
 from vafnebula.lab import Lab
@@ -107,7 +107,7 @@ class Story:
         with self.screen.step(
             f"For comparison: a raw dd of the system image into an empty volume of {self.node}"
         ) as shown:
-            drop_caches(self.lab, self.node)
+            forget(self.lab, self.node, image.source)
             _, copied, _ = timed(
                 self.lab,
                 self.node,
@@ -146,7 +146,7 @@ class Story:
         with self.screen.step(
             f"VM {HEAD}, the first on {self.node}: its image is copied into the node's cache"
         ) as shown:
-            drop_caches(self.lab, self.node)
+            forget(self.lab, self.node, system.source)
             seconds = self.one.act("clone", HEAD, 0).seconds
             shown.done(f"{seconds:.2f} s")
         self._row("first VM of an image on a node: copied, then cloned", seconds, "raw dd of the image", copy)
