@@ -29,7 +29,7 @@ from vafnebula.node import main
 
 sys.exit(main.main())
 """
-# Replaces the nodes' copy in one step, so that a running action never sees half of it.
+# Replaces the nodes' copy in one step, so that a running action never sees half of it, and lets a power cut not undo it.
 UNPACK = """\
 set -e
 cd /var/tmp
@@ -37,8 +37,10 @@ rm -rf one.new one.old
 mkdir one.new
 tar -x -f - -C one.new
 if [ -d one ]; then mv one one.old; fi
+sync -f one.new
 mv one.new one
 rm -rf one.old
+sync -f .
 """
 
 
