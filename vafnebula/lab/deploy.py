@@ -29,7 +29,7 @@ from vafnebula.node import main
 
 sys.exit(main.main())
 """
-# Replaces the nodes' copy in one step, so that a running action never sees half of it, and lets a power cut not undo it.
+# Replaces the copy of a node in one step, so that a running action never sees half of it; a power cut does not undo it.
 UNPACK = """\
 set -e
 cd /var/tmp
