@@ -5,7 +5,8 @@
     │   ├── BadArgument        malformed argv, path, id, size or name
     │   ├── ImageTooLarge      the image does not fit in the disk that was asked for
     │   ├── ImageUnusable      a file, but not an image that can become a disk
-    │   └── TooSmall           a volume too small for what shall go into it
+    │   ├── TooSmall           a volume too small for what shall go into it
+    │   └── NeedsThin          what a classic snapshot cannot do
     ├── SiteError        the installation: the admin
     │   ├── BadConfig          the site file
     │   ├── ImageMissing       the image cannot be read on the node
@@ -19,6 +20,7 @@
     │   └── NotOurs            a volume or link that we did not make stands in the way
     ├── HostError        the node, now: wait, free something, repair
     │   ├── NoRoom             VG or thin pool is too full
+    │   ├── NoMetadata         the thin pool's metadata is too full
     │   ├── Busy               a volume is in use, or another action holds the lock
     │   ├── NotFound           a volume that should be there is not
     │   ├── VolumeExists       a volume of that name is already there
@@ -89,6 +91,10 @@ class TooSmall(RequestError):
     sentence = "{size} bytes are too small for {what}, which needs {least}; set SIZE to at least {mib} MB"
 
 
+class NeedsThin(RequestError):
+    sentence = "{what} needs mode thin, and in system datastore {sds} it is thick; put such VMs in one of mode thin"
+
+
 class SiteError(Error):
     blame = "site"
 
@@ -139,6 +145,13 @@ class HostError(Error):
 
 class NoRoom(HostError):
     sentence = "{where} lacks room: {wanted} wanted, {free} free; remove VMs, evict images or add a disk"
+
+
+class NoMetadata(HostError):
+    sentence = (
+        "metadata of thin pool {pool} is {percent} % full, the limit is {limit} %; "
+        "extend it: lvextend --poolmetadatasize +128M {pool}"
+    )
 
 
 class Busy(HostError):

@@ -24,6 +24,7 @@ class Settings:
     cow_chunk: int = 64 * 1024
     cow_percent: int = 100
     pool_limit: int = 95
+    metadata_limit: int = 90
     cache_min_age: int = 900
     verify: bool = False
     copy_streams: int = 1
@@ -126,7 +127,52 @@ class Delete:
     directory: str
 
 
+@dataclass(frozen=True)
+class SnapCreate:
+    """Make disk snapshot `snap`.  `disk.seq` does not matter here and below."""
+
+    verb: ClassVar[str] = "snap_create"
+    disk: DiskRef
+    snap: int
+
+
+@dataclass(frozen=True)
+class SnapDelete:
+    verb: ClassVar[str] = "snap_delete"
+    disk: DiskRef
+    snap: int
+
+
+@dataclass(frozen=True)
+class SnapRevert:
+    """Make the disk what disk snapshot `snap` holds."""
+
+    verb: ClassVar[str] = "snap_revert"
+    disk: DiskRef
+    snap: int
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Let the disk have at least `size` bytes."""
+
+    verb: ClassVar[str] = "resize"
+    disk: DiskRef
+    size: int
+
+
+@dataclass(frozen=True)
+class SaveAs:
+    """Copy the disk, or its disk snapshot `snap` if that is not -1, into the new file of `image`."""
+
+    verb: ClassVar[str] = "cpds"
+    disk: DiskRef
+    image: Image
+    snap: int
+
+
 VERBS: dict[str, type] = {c.verb: c for c in (Clone, Link, MakeSwap, MakeImage, Save, Delete)}
+VERBS.update({c.verb: c for c in (SnapCreate, SnapDelete, SnapRevert, Resize, SaveAs)})
 
 
 @dataclass(frozen=True)

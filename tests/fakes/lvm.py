@@ -31,7 +31,7 @@ _OPTIONS: dict[str, dict[str, int]] = {
     "lvs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1},
     "vgs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1},
     "lvcreate": {
-        **dict.fromkeys(("-s", "-T", "-Wn", "-Zn", "-kn", "-ay", "-pr", "-prw"), 0),
+        **dict.fromkeys(("-s", "-T", "-Wn", "-Zn", "-kn", "-ky", "-ay", "-an", "-pr", "-prw"), 0),
         **dict.fromkeys(("-n", "-L", "-V", "-c", "--type", "--addtag"), 1),
     },
     "lvextend": {"-L": 1},
@@ -62,6 +62,7 @@ class Lv:
     skip: bool = False
     opened: bool = False
     overflowed: bool = False
+    ranges: list[str] = field(default_factory=list)
     created: float = field(default_factory=time.time)
 
 
@@ -70,6 +71,9 @@ class Vg:
     size: int
     lvs: dict[str, Lv] = field(default_factory=dict)
     foreign: int = 0  # bytes of the thin pool that volumes of others occupy
+    metadata: float = 10.0  # percent of the thin pool's metadata in use
+    extents: int = 0  # handed out so far
+    zeroed: set[str] = field(default_factory=set)  # extents that read zeros since a plain volume gave them back
     zeroing: bool = True
 
     @property
@@ -131,6 +135,10 @@ class FakeLvm:
                 return FAILED, b"", "".join(f"  {line}\n" for line in str(e).splitlines()).encode()
 
     def _lvs(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
+        if options["-o"] == ["seg_pe_ranges"]:
+            _, _, lv = _lv(vgs, words)
+            assert options["--reportformat"] == ["json"]
+            return json.dumps({"report": [{"lv": [{"seg_pe_ranges": " ".join(lv.ranges)}]}]}).encode()
         name, vg = _vg(vgs, words)
         fields = _report(options)
         rows = [{f: self._field(name, vg, lv, f) for f in fields} for lv in vg.lvs.values()]
@@ -142,8 +150,9 @@ class FakeLvm:
         return json.dumps({"report": [{"vg": [{"vg_free": str(vg.free)}]}]}).encode()
 
     def _lvcreate(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
-        shape = frozenset(options) - {"--addtag", "-kn", "-ay", "-pr", "-prw"}
-        assert {"-kn", "-ay"} <= set(options)
+        shape = frozenset(options) - {"--addtag", "-kn", "-ky", "-ay", "-an", "-pr", "-prw"}
+        inactive = {"-ky", "-an"} <= set(options)
+        assert inactive or {"-kn", "-ay"} <= set(options)
         assert len({"-pr", "-prw"} & set(options)) == 1
         makers = {
             frozenset({"-s", "-n"}): self._thin_snapshot,
@@ -159,6 +168,9 @@ class FakeLvm:
         assert _NAME.fullmatch(new)
         lv = makers[shape](name, vg, options, target.partition("/")[2], limit)
         lv.readonly = "-pr" in options
+        if inactive:
+            assert lv.kind == "thin", "others are wanted at once"
+            lv.skip, lv.active = True, False
         lv.tags = _tags(options, "--addtag")
         vg.lvs[new] = lv
         self._show(name, lv)
@@ -196,6 +208,8 @@ class FakeLvm:
         assert rest == ""
         lv = _fresh(vg_name, vg, options, "linear", _bytes(options, "-L"))
         _allocate(vg_name, vg, lv, lv.size)
+        lv.ranges = [f"/dev/sdb:{vg.extents}-{vg.extents + lv.size // EXTENT - 1}"]
+        vg.extents += lv.size // EXTENT
         with self.file(vg_name, lv.name).open("wb") as f:
             f.truncate(lv.size)
             for offset in range(0, lv.size, 1 << 16):
@@ -212,8 +226,9 @@ class FakeLvm:
         return lv
 
     def _lvextend(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
-        vg_name, _, lv = _lv(vgs, words)
-        assert lv.kind == "thin", "only thin volumes grow"
+        path, *ranges = words
+        vg_name, vg, lv = _lv(vgs, [path])
+        assert lv.kind == "thin" or (lv.kind == "linear" and ranges), "only thin volumes grow by themselves"
         size = _bytes(options, "-L")
         if size <= lv.size:
             new, old = size // EXTENT, lv.size // EXTENT
@@ -221,8 +236,12 @@ class FakeLvm:
             raise Refused(
                 same if new == old else f"New size given ({new} extents) not larger than existing size ({old})"
             )
+        with self.file(vg_name, lv.name).open("r+b") as f:
+            f.truncate(size)
+            if lv.kind == "linear" and not set(ranges) <= vg.zeroed:
+                os.pwrite(f.fileno(), TENANT, lv.size)
         lv.size = size
-        os.truncate(self.file(vg_name, lv.name), size)
+        lv.ranges += ranges
         return b""
 
     def _lvchange(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
@@ -240,6 +259,7 @@ class FakeLvm:
                 self._show(vg_name, vg.lvs[lv.origin])
         else:
             assert shape <= {"-pr", "-ky", "--addtag", "--deltag"}
+            assert not _tags(options, "--addtag") & _tags(options, "--deltag")
             if "-pr" in shape and lv.readonly:
                 raise Refused(f'Logical volume "{lv.name}" is already read only.')
             lv.readonly |= "-pr" in shape
@@ -297,6 +317,8 @@ class FakeLvm:
             for heir in heirs:
                 heir.origin = ""
         self._hide(vg_name, lv)
+        if not self._holds_anything(vg_name, lv):
+            vg.zeroed.update(lv.ranges)
         self.file(vg_name, lv.name).unlink()
         del vg.lvs[lv.name]
 
@@ -309,6 +331,10 @@ class FakeLvm:
 
     def _allocated(self, vg_name: str, lv: Lv) -> int:
         return os.stat(f"{self._volumes}/{vg_name}.{lv.name}").st_blocks * 512
+
+    def _holds_anything(self, vg_name: str, lv: Lv) -> bool:
+        with self.file(vg_name, lv.name).open("rb") as f:
+            return any(os.pread(f.fileno(), end - start, start).strip(b"\0") for start, end in written(f.fileno()))
 
     def _below_threshold(self, vg_name: str, vg: Vg, limit: int) -> None:
         pool = vg.lvs["vaf-thinpool"]
@@ -342,7 +368,7 @@ class FakeLvm:
             "origin": lv.origin,
             "pool_lv": "vaf-thinpool" if lv.kind == "thin" else "",
             "segtype": "linear" if lv.kind == "snapshot" else lv.kind,
-            "metadata_percent": "10.00" if lv.kind == "thin-pool" else "",
+            "metadata_percent": f"{vg.metadata:.2f}" if lv.kind == "thin-pool" else "",
             "lv_time": str(int(lv.created)),
             "zero": "zero" if lv.kind == "thin-pool" and vg.zeroing else "",
             "lv_uuid": "",

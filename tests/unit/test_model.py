@@ -20,8 +20,13 @@ from vafnebula.model import (
     MakeSwap,
     Order,
     Reply,
+    Resize,
     Save,
+    SaveAs,
     Settings,
+    SnapCreate,
+    SnapDelete,
+    SnapRevert,
 )
 
 VERSION = "1.2.3"
@@ -34,6 +39,11 @@ REQUESTS = [
     MakeImage(DISK, 4096, "xfs", ""),
     Save(DISK, IMAGE),
     Delete(7, -1, 100, "/ds/100/7"),
+    SnapCreate(DISK, 3),
+    SnapDelete(DISK, 3),
+    SnapRevert(DISK, 3),
+    Resize(DISK, 4096),
+    SaveAs(DISK, IMAGE, -1),
 ]
 
 

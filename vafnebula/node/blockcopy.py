@@ -137,7 +137,7 @@ def _convert(host: Host, source: Source, device: str, size: int, zeroed: bool, l
 
 
 def save(host: Host, device: str, size: int, path: str, image_format: str, locks: Sequence[int]) -> None:
-    """Write `size` bytes of `device` into the existing empty file `path`, zeros as holes, and flush it.
+    """Write `size` bytes of `device` (or a raw file) into the existing empty file `path`, zeros as holes; flush it.
 
     Raises CopyFailed, Interrupted.
     """
@@ -146,7 +146,7 @@ def save(host: Host, device: str, size: int, path: str, image_format: str, locks
         _copy(host, device, [argv], locks)
         return
     blocks = -(-size // BLOCK)
-    flags = ["iflag=direct", "conv=notrunc,nocreat,sparse,fsync"]
+    flags = [*(["iflag=direct"] if reads_direct(device) else []), "conv=notrunc,nocreat,sparse,fsync"]
     argv = ["dd", f"if={device}", f"of={path}", f"bs={BLOCK}", f"count={blocks}", *flags]
     [done] = _copy(host, device, [argv], locks)
     if _length(done) < size:

@@ -111,7 +111,9 @@ def _clear(host: Host, ref: DiskRef) -> None:
     volume = lvm.group(host, ref.vg).find(ref.volume)
     if volume is not None and not volume.ours:
         raise errors.NotOurs(what=f"volume {ref.vg}/{ref.volume}")
+    # The disk alone first: it may be in use, and then nothing that belongs to it may go either.
     lvm.remove(host, ref.vg, lvm.by_name(ref.volume))
+    lvm.remove(host, ref.vg, lvm.by_disk(ref.vm, ref.disk))
 
 
 def saved_marker(ref: DiskRef) -> str:

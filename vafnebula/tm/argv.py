@@ -22,6 +22,12 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "mkimage": ("SIZE_MB", "FORMAT", "HOST:SDIR/disk.N", "VM", "DS"),
     "mvds": ("HOST:SDIR/disk.N", "SOURCE", "VM", "DS"),
     "delete": ("HOST:SDIR[/disk.N]", "VM", "DS"),
+    "snap_create": ("HOST:SDIR/disk.N", "SNAPID", "VM", "DS"),
+    "snap_create_live": ("HOST:SDIR/disk.N", "SNAPID", "VM", "DS"),
+    "snap_delete": ("HOST:SDIR/disk.N", "SNAPID", "VM", "DS"),
+    "snap_revert": ("HOST:SDIR/disk.N", "SNAPID", "VM", "DS"),
+    "resize": ("HOST:SDIR/disk.N", "SIZE_MB", "VM", "DS"),
+    "cpds": ("HOST:SDIR/disk.N", "SOURCE", "SNAPID|-1", "VM", "DS"),
 }
 FORMATS = ("raw", "qcow2", "swap")
 
@@ -35,8 +41,8 @@ class Call:
 
     `directory` is the VM's on `host`, `root` the datastores' root above it, `sds` the system datastore, `disk` -1 for
     the directory itself.  `datastore` is the last argument: the image datastore, or `sds` for volatile disks.
-    `source` is the image file as the front-end sees it, `size` bytes, `format` one of FORMATS; '' and 0 where the
-    action has none.
+    `source` is the image file as the front-end sees it, `size` bytes, `format` one of FORMATS, `snap` a disk snapshot;
+    '', 0 and -1 where the action has none.
     """
 
     verb: str
@@ -50,6 +56,7 @@ class Call:
     source: str = ""
     size: int = 0
     format: str = ""
+    snap: int = -1
 
     @property
     def title(self) -> str:
@@ -112,6 +119,7 @@ def parse(program: str, arguments: Sequence[str]) -> Call:
         source=source,
         size=size_mib("SIZE", given["SIZE_MB"]) if "SIZE_MB" in given else 0,
         format=_format(given["FORMAT"]) if "FORMAT" in given else "",
+        snap=_snap(given),
     )
 
 
@@ -151,6 +159,12 @@ def _why_not(path: str) -> str:
     if path.endswith(("/kernel", "/initrd")):
         return "kernels and initrds are files: give their FILE datastore another TM_MAD, as ssh or shared"
     return "expected <datastores>/<DS>/<VM>/disk.<N>"
+
+
+def _snap(given: dict[str, str]) -> int:
+    if given.get("SNAPID|-1", "-1") != "-1":
+        return names.identifier("SNAPID", given["SNAPID|-1"])
+    return names.identifier("SNAPID", given["SNAPID"]) if "SNAPID" in given else -1
 
 
 def _format(text: str) -> str:
