@@ -10,6 +10,7 @@
     ├── SiteError        the installation: the admin
     │   ├── BadConfig          the site file
     │   ├── ImageMissing       the image cannot be read on the node
+    │   ├── NoBackup           a backup cannot be found or read
     │   ├── ApiFailed          OpenNebula's API gave no usable answer
     │   ├── BadRecord          OpenNebula's record of a VM cannot be used
     │   ├── Unreachable        ssh could not reach or enter the node
@@ -17,6 +18,7 @@
     │   ├── SudoRefused        the node's sudo rule is missing
     │   ├── NoVolumeGroup      the node has no VG for this system datastore
     │   ├── NoThinPool         the VG has no usable thin pool
+    │   ├── NoDelta            what changed between two snapshots cannot be told
     │   └── NotOurs            a volume or link that we did not make stands in the way
     ├── HostError        the node, now: wait, free something, repair
     │   ├── NoRoom             VG or thin pool is too full
@@ -107,6 +109,10 @@ class ImageMissing(SiteError):
     sentence = "image {path} cannot be read on the node: {why}; check that the image datastore is mounted there"
 
 
+class NoBackup(SiteError):
+    sentence = "backup image {image} cannot be restored: {why}; look at `oneimage show {image}` and its datastore"
+
+
 class ApiFailed(SiteError):
     sentence = "OpenNebula's API at {endpoint} gave no answer for VM {vm}: {why}; {advice}"
 
@@ -133,6 +139,13 @@ class NoVolumeGroup(SiteError):
 
 class NoThinPool(SiteError):
     sentence = "{vg} has no usable thin pool {name}: {why}; create it, or set mode = thick for this datastore"
+
+
+class NoDelta(SiteError):
+    sentence = (
+        "what changed since the last backup cannot be told: install thin-provisioning-tools on the node and "
+        "share/sudoers/vafnebula with its lines for {vg}, or make a full backup"
+    )
 
 
 class NotOurs(SiteError):

@@ -171,8 +171,56 @@ class SaveAs:
     snap: int
 
 
+@dataclass(frozen=True)
+class PreBackup:
+    """Make files of the VM's `disks` in directory `place`, for backup `increment` (0 is a full one).
+
+    `keep` the snapshots for the next increment.  `record` is what vm.xml shall hold, `live` whether the VM runs.
+    """
+
+    verb: ClassVar[str] = "prebackup"
+    vm: int
+    disk: int
+    sds: int
+    directory: str
+    place: str
+    disks: list[int]
+    increment: int
+    keep: bool
+    live: bool
+    record: str
+
+
+@dataclass(frozen=True)
+class PostBackup:
+    """Remove what a backup left behind; `last` is the last increment that OpenNebula has, -1 for none."""
+
+    verb: ClassVar[str] = "postbackup"
+    vm: int
+    disk: int
+    sds: int
+    directory: str
+    place: str
+    disks: list[int]
+    last: int
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Put the images `disk.<N>` in `<directory>/.restore`, for N in `disks`, in the place of the VM's disks."""
+
+    verb: ClassVar[str] = "restore"
+    vm: int
+    disk: int
+    sds: int
+    directory: str
+    disks: list[int]
+
+
 VERBS: dict[str, type] = {c.verb: c for c in (Clone, Link, MakeSwap, MakeImage, Save, Delete)}
 VERBS.update({c.verb: c for c in (SnapCreate, SnapDelete, SnapRevert, Resize, SaveAs)})
+VERBS.update({c.verb: c for c in (PreBackup, PostBackup, Restore)})
 
 
 @dataclass(frozen=True)
@@ -244,6 +292,8 @@ def decode(cls: type[T], value: object) -> T:
             item = decode(kind, item)
         elif kind is not Any and type(item) is not _plain(kind):
             raise errors.BadArgument(what=name, value=item, why=f"not of type {_plain(kind).__name__}")
+        elif _plain(kind) is list and any(type(i) is not kind.__args__[0] for i in item):
+            raise errors.BadArgument(what=name, value=name, why="its elements are of another type")
         made[name] = item
     return cls(**made)
 

@@ -28,7 +28,7 @@ _CONFIG = re.compile(
     r'(?: activation\{thin_pool_autoextend_threshold=(\d+)\}| report\{time_format="%s"\})?'
 )
 _OPTIONS: dict[str, dict[str, int]] = {
-    "lvs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1},
+    "lvs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1, "-S": 1},
     "vgs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1},
     "lvcreate": {
         **dict.fromkeys(("-s", "-T", "-Wn", "-Zn", "-kn", "-ky", "-ay", "-an", "-pr", "-prw"), 0),
@@ -72,6 +72,7 @@ class Vg:
     lvs: dict[str, Lv] = field(default_factory=dict)
     foreign: int = 0  # bytes of the thin pool that volumes of others occupy
     metadata: float = 10.0  # percent of the thin pool's metadata in use
+    metadata_snap: bool = False
     extents: int = 0  # handed out so far
     zeroed: set[str] = field(default_factory=set)  # extents that read zeros since a plain volume gave them back
     zeroing: bool = True
@@ -123,6 +124,32 @@ class FakeLvm:
                 f.truncate(lv.size)
             self._show(vg, lv)
 
+    def message(self, argv: Sequence[str]) -> int:
+        """The exit code of `dmsetup message`, as far as the sudo rule allows it."""
+        found = re.fullmatch(
+            r"dmsetup message vg--one--(\d+)-vaf--thinpool-tpool 0 (reserve|release)_metadata_snap", " ".join(argv)
+        )
+        assert found, f"not allowed by the sudo rule: {argv}"
+        with self.metadata() as vgs:
+            vg = vgs[f"vg-one-{found[1]}"]
+            if vg.metadata_snap == (found[2] == "reserve"):
+                return 1
+            vg.metadata_snap = not vg.metadata_snap
+        return 0
+
+    def thin_delta(self, argv: Sequence[str]) -> bytes:
+        """What thin_delta says, in its words, about two volumes that are told by number."""
+        found = re.fullmatch(
+            r"thin_delta -m --snap1 (\d+) --snap2 (\d+) /dev/mapper/vg--one--(\d+)-vaf--thinpool_tmeta", " ".join(argv)
+        )
+        assert found, f"unknown query {argv}"
+        name = f"vg-one-{found[3]}"
+        with self.metadata() as vgs:
+            assert vgs[name].metadata_snap, "nobody holds the metadata"
+            ids = _thin_ids(vgs[name])
+            one, other = (self.file(name, ids[int(found[i])]) for i in (1, 2))
+        return _delta(one, other)
+
     # --- the commands
 
     def run(self, argv: Sequence[str]) -> tuple[int, bytes, bytes]:
@@ -140,6 +167,11 @@ class FakeLvm:
             assert options["--reportformat"] == ["json"]
             return json.dumps({"report": [{"lv": [{"seg_pe_ranges": " ".join(lv.ranges)}]}]}).encode()
         name, vg = _vg(vgs, words)
+        if options["-o"] == ["lv_name,thin_id"]:
+            assert (options["--reportformat"], options["-S"]) == (["json"], ["thin_id>0"])
+            ids = [{"lv_name": n, "thin_id": str(i)} for i, n in _thin_ids(vg).items()]
+            return json.dumps({"report": [{"lv": ids}]}).encode()
+        assert "-S" not in options
         fields = _report(options)
         rows = [{f: self._field(name, vg, lv, f) for f in fields} for lv in vg.lvs.values()]
         return json.dumps({"report": [{"lv": rows}]}).encode()
@@ -380,6 +412,25 @@ class FakeLvm:
         if lv.kind == "thin" and lv.active:
             return f"{self._allocated(vg_name, lv) * 100 / lv.size:.2f}"
         return ""
+
+
+def _thin_ids(vg: Vg) -> dict[int, str]:
+    return dict(enumerate(sorted(lv.name for lv in vg.lvs.values() if lv.kind == "thin"), 1))
+
+
+def _delta(one: Path, other: Path, block: int = 65536) -> bytes:
+    """A thin pool tells blocks by what was written, here by what they hold: different or not there at all."""
+    lines = []
+    with one.open("rb") as a, other.open("rb") as b:
+        for number in range(max(one.stat().st_size, other.stat().st_size) // block):
+            left, right = (os.pread(f.fileno(), block, number * block) for f in (a, b))
+            kind = "different" if left.strip(b"\0") else "right_only"
+            if left != right:
+                lines.append(f'<{kind} begin="{number}" length="1"/>')
+            elif right.strip(b"\0"):
+                lines.append(f'<same begin="{number}" length="1"/>')
+    head = f'<superblock uuid="" time="1" transaction="1" data_block_size="{block // 512}" nr_data_blocks="1">'
+    return f'{head}<diff left="1" right="2">{"".join(lines)}</diff></superblock>'.encode()
 
 
 def _parse(argv: Sequence[str]) -> tuple[str, dict[str, list[str]], list[str], int]:

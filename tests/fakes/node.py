@@ -23,7 +23,10 @@ from vafnebula.model import (
     Link,
     MakeImage,
     MakeSwap,
+    PostBackup,
+    PreBackup,
     Resize,
+    Restore,
     Save,
     SaveAs,
     Settings,
@@ -115,6 +118,19 @@ class Node:
 
     def save_as(self, snap: int = -1, name: str = "new") -> SaveAs:
         return SaveAs(self.disk(seq=-1), Image(1, str(self.root / "ds/1" / name)), snap)
+
+    def prebackup(self, increment: int = 0, *, keep: bool = False, live: bool = True, disks: int = 1) -> PreBackup:
+        directory = self.disk().directory
+        numbers = list(range(disks))
+        place = f"{directory}/backup"
+        return PreBackup(VM, -1, 0, directory, place, numbers, increment, keep, live, "PFZNPjwvVk0+\n")
+
+    def postbackup(self, last: int = -1, *, failed: bool = False) -> PostBackup:
+        directory = self.disk().directory
+        return PostBackup(VM, -1, 0, directory, f"{directory}/backup", [0], last, failed)
+
+    def restore(self, *disks: int) -> Restore:
+        return Restore(VM, -1, 0, self.disk().directory, list(disks))
 
     def delete(self, disk: int = 0, vm: int = VM) -> Delete:
         return Delete(vm, disk, 0, self.disk(vm).directory)

@@ -19,8 +19,11 @@ from vafnebula.model import (
     MakeImage,
     MakeSwap,
     Order,
+    PostBackup,
+    PreBackup,
     Reply,
     Resize,
+    Restore,
     Save,
     SaveAs,
     Settings,
@@ -44,6 +47,9 @@ REQUESTS = [
     SnapRevert(DISK, 3),
     Resize(DISK, 4096),
     SaveAs(DISK, IMAGE, -1),
+    PreBackup(7, -1, 100, "/ds/100/7", "/ds/100/7/backup", [0, 2], 1, True, True, "eA=="),
+    PostBackup(7, -1, 100, "/ds/100/7", "/ds/100/7/backup", [], -1, False),
+    Restore(7, -1, 100, "/ds/100/7", [0]),
 ]
 
 

@@ -121,6 +121,13 @@ def saved_marker(ref: DiskRef) -> str:
     return f"{ref.directory}/.disk.{ref.disk}.saved"
 
 
+def require_backup_place(path: str, vm: int) -> None:
+    """Raises BadArgument unless `path` is `<absolute, plain path>/<vm>/backup`: what is there will be removed."""
+    plain = path.startswith("/") and path == os.path.normpath(path) and path.isprintable() and path.count("/") > 2
+    if not plain or path.split("/")[-2:] != [str(vm), "backup"]:
+        raise errors.BadArgument(what="backup directory", value=path, why=f"not <root>/{vm}/backup")
+
+
 def require_place(directory: str, sds: int, vm: int) -> None:
     """Raises BadArgument unless `directory` is `<absolute, plain path>/<sds>/<vm>`.
 

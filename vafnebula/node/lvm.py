@@ -72,8 +72,9 @@ class Group:
         return next((v for v in self.volumes if v.name == name), None)
 
     def snapshots_of(self, name: str) -> tuple[Volume, ...]:
-        """What was made of volume `name`, also through snapshots in between that are gone (tag base)."""
-        return tuple(v for v in self.volumes if v.origin == name or (v.ours and v.tag("base") == name))
+        """What was made of volume `name`; of an origin also through snapshots in between that are gone (tag origin)."""
+        key = name[len(names.ORIGIN_PREFIX) :] if name.startswith(names.ORIGIN_PREFIX) else None
+        return tuple(v for v in self.volumes if v.origin == name or (v.ours and v.tag("origin") == key))
 
     def of_disk(self, vm: int, disk: int) -> tuple[Volume, ...]:
         """A disk and all that belongs to it: disk snapshots, bases of backups, what an action was about to use."""
@@ -111,6 +112,13 @@ def parse_lvs(text: bytes) -> tuple[Volume, ...]:
         )
         for row in rows
     )
+
+
+def thin_ids(host: Host, vg: str) -> dict[str, int]:
+    """Number of every thin volume inside its thin pool."""
+    argv = ["--reportformat", "json", "-S", "thin_id>0", "-o", "lv_name,thin_id", vg]
+    rows = json.loads(_run(host, vg, "lvs", argv).out)["report"][0]["lv"]
+    return {row["lv_name"]: int(row["thin_id"]) for row in rows}
 
 
 def free_bytes(host: Host, vg: str) -> int:

@@ -79,14 +79,45 @@ def coming(ref: DiskRef) -> str:
     return f"{ref.volume}-revert"
 
 
-def base(volume: lvm.Volume) -> str:
-    """The origin that a volume descends from, '' when it has none."""
-    return volume.tag("base") or (volume.origin if volume.origin.startswith(names.ORIGIN_PREFIX) else "")
+def replace(host: Host, ref: DiskRef, undo: Undo) -> None:
+    """Give the disk's name to what is called `coming` now, and remove what had it.
+
+    When this is left half done, undone by `undo`, the disk is either one, whole, under its name.
+    """
+    undo.push(ref.volume, partial(_settle, host, ref))
+    try:
+        lvm.rename(host, ref.vg, ref.volume, former(ref))
+    except errors.VolumeExists:  # an earlier run published and was killed before its last step
+        lvm.remove(host, ref.vg, lvm.by_name(former(ref)))
+        lvm.rename(host, ref.vg, ref.volume, former(ref))
+    lvm.rename(host, ref.vg, coming(ref), ref.volume)
+    lvm.remove(host, ref.vg, lvm.by_name(former(ref)))
+
+
+def _settle(host: Host, ref: DiskRef) -> None:
+    """Leave one disk, whatever this run got done: its own if that has the name already, else the former."""
+    disk = lvm.group(host, ref.vg).find(ref.volume)
+    if disk is None:
+        lvm.rename(host, ref.vg, former(ref), ref.volume)
+    elif disk.tag("run") == host.run_id:
+        lvm.remove(host, ref.vg, lvm.by_name(former(ref)))
+
+
+def inherited(host: Host, disk: lvm.Volume) -> list[str]:
+    """The tags of what takes `disk`'s place, without those that tell its content: size and origin."""
+    own = tuple(f"vaf.{what}=" for what in ("run", "origin", "reserve", "size"))
+    return [*sorted(t for t in disk.tags if not t.startswith(own)), names.tag("run", host.run_id)]
+
+
+def key(volume: lvm.Volume) -> str:
+    """KEY of the origin that a volume descends from, '' when it has none."""
+    here = volume.origin.startswith(names.ORIGIN_PREFIX)
+    return volume.tag("origin") or (volume.origin[len(names.ORIGIN_PREFIX) :] if here else "")
 
 
 def tags(host: Host, ref: DiskRef, of: lvm.Volume, *more: str) -> list[str]:
     """The tags of what is made of `of`, a volume of the disk."""
-    origin = base(of)
+    origin = key(of)
     return [
         names.OURS,
         names.tag("run", host.run_id),
@@ -94,7 +125,7 @@ def tags(host: Host, ref: DiskRef, of: lvm.Volume, *more: str) -> list[str]:
         names.tag("disk", ref.disk),
         names.tag("seq", of.tag("seq")),
         names.tag("size", content(of)),
-        *([names.tag("base", origin)] if origin else []),
+        *([names.tag("origin", origin)] if origin else []),
         *more,
     ]
 

@@ -38,9 +38,10 @@ def test_every_deed_answers(node: Node, verb: str) -> None:
         "clone": node.clone(8), "ln": node.link(), "mkswap": node.swap(), "mkimage": node.scratch(),
         "mvds": node.save(), "delete": node.delete(-1), "snap_create": node.snap_create(1),
         "snap_delete": node.snap_delete(), "snap_revert": node.snap_revert(), "resize": node.resize(2 * EXTENT),
-        "cpds": node.save_as(),
+        "cpds": node.save_as(), "prebackup": node.prebackup(live=False), "postbackup": node.postbackup(),
+        "restore": node.restore(),
     }  # fmt: skip
-    if verb in ("mvds", "snap_create", "snap_delete", "snap_revert", "resize", "cpds"):
+    if verb in ("mvds", "snap_create", "snap_delete", "snap_revert", "resize", "cpds", "prebackup"):
         main.answer(order(node, node.link()), node.host())
         main.answer(order(node, node.snap_create()), node.host())
     refused = verb.startswith("snap_") and node.mode == "thick"

@@ -32,45 +32,28 @@ def snap_revert(host: Host, request: SnapRevert, settings: Settings) -> dict[str
         if disk.open:
             raise errors.Busy(what=f"volume {ref.vg}/{ref.volume}", why="the VM still runs, or something reads it")
         room.require_metadata(group, settings)
-        replace(host, settings, ref, snapshot, disk)
+        with Undo() as undo:
+            _make(host, settings, ref, snapshot, disk, undo)
+            points.replace(host, ref, undo)
+            undo.commit()
     return {}
 
 
-def replace(host: Host, settings: Settings, ref: DiskRef, content: lvm.Volume, disk: lvm.Volume) -> None:
-    """Put a writable copy of `content`, a thin volume, in the place of `disk`."""
-    fresh, old = points.coming(ref), points.former(ref)
-    kept = [t for t in disk.tags if not t.startswith(("vaf.run=", "vaf.base=", "vaf.reserve="))]
-    origin = points.base(content)
-    own = [*sorted(kept), names.tag("run", host.run_id), *([names.tag("base", origin)] if origin else [])]
+def _make(host: Host, settings: Settings, ref: DiskRef, content: lvm.Volume, disk: lvm.Volume, undo: Undo) -> None:
+    """A writable copy of `content`, a thin volume, with the size and the tags of `disk`."""
+    fresh, origin = points.coming(ref), points.key(content)
+    kept = [names.tag("size", points.content(disk)), *([names.tag("origin", origin)] if origin else [])]
+    own, readonly = [*points.inherited(host, disk), *kept], disk.attr[1:2] == "r"
 
     def make() -> None:
         room.making(
             host, settings, ref.vg, disk.size,
             lambda: lvm.snapshot(
-                host, ref.vg, content.name, fresh, own, limit=settings.pool_limit, readonly="r" in disk.attr[1:2]
+                host, ref.vg, content.name, fresh, own, limit=settings.pool_limit, readonly=readonly
             ),
         )  # fmt: skip
 
-    with Undo() as undo:
-        undo.push(fresh, partial(lvm.remove, host, ref.vg, points.mine(host, fresh)))
-        points.afresh(host, ref, fresh, make)
-        if content.size < disk.size:
-            lvm.extend(host, ref.vg, fresh, disk.size)
-        undo.push(ref.volume, partial(settle, host, ref))
-        try:
-            lvm.rename(host, ref.vg, ref.volume, old)
-        except errors.VolumeExists:  # an earlier run published and was killed before its last step
-            lvm.remove(host, ref.vg, lvm.by_name(old))
-            lvm.rename(host, ref.vg, ref.volume, old)
-        lvm.rename(host, ref.vg, fresh, ref.volume)
-        lvm.remove(host, ref.vg, lvm.by_name(old))
-        undo.commit()
-
-
-def settle(host: Host, ref: DiskRef) -> None:
-    """Leave one disk, whatever this run got done: its own if that has the name already, else the former."""
-    disk = lvm.group(host, ref.vg).find(ref.volume)
-    if disk is None:
-        lvm.rename(host, ref.vg, points.former(ref), ref.volume)
-    elif disk.tag("run") == host.run_id:
-        lvm.remove(host, ref.vg, lvm.by_name(points.former(ref)))
+    undo.push(fresh, partial(lvm.remove, host, ref.vg, points.mine(host, fresh)))
+    points.afresh(host, ref, fresh, make)
+    if content.size < disk.size:
+        lvm.extend(host, ref.vg, fresh, disk.size)
