@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from xml.etree import ElementTree as ET
@@ -36,7 +37,10 @@ class Oned:
         for file in files:
             self.add(file.read_text(encoding="utf-8"))
         self._server = SimpleXMLRPCServer(("127.0.0.1", 0), _Handler, logRequests=False)
+        self.others: dict[tuple[str, int], str] = {}  # documents by method and number
         self._server.register_function(self._info, "one.vm.info")
+        for method in ("one.image.info", "one.datastore.info"):
+            self._server.register_function(partial(self._other, method), method)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     def add(self, document: str) -> None:
@@ -70,6 +74,11 @@ class Oned:
         if vm not in self.vms:
             return [False, f"[one.vm.info] Error getting virtual machine [{vm}].", 0x0400, vm]
         return [True, self.vms[vm], 0, -1]
+
+    def _other(self, method: str, session: str, number: int, decrypt: bool = False) -> list[object]:
+        self.calls.append((method, session, number, decrypt))
+        found = self.others.get((method, number))
+        return [True, found, 0, -1] if found else [False, f"[{method}] Error getting {number}.", 0x0400, number]
 
     def __enter__(self) -> Oned:
         self._thread.start()

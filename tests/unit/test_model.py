@@ -19,9 +19,17 @@ from vafnebula.model import (
     MakeImage,
     MakeSwap,
     Order,
+    PostBackup,
+    PreBackup,
     Reply,
+    Resize,
+    Restore,
     Save,
+    SaveAs,
     Settings,
+    SnapCreate,
+    SnapDelete,
+    SnapRevert,
 )
 
 VERSION = "1.2.3"
@@ -34,6 +42,14 @@ REQUESTS = [
     MakeImage(DISK, 4096, "xfs", ""),
     Save(DISK, IMAGE),
     Delete(7, -1, 100, "/ds/100/7"),
+    SnapCreate(DISK, 3),
+    SnapDelete(DISK, 3),
+    SnapRevert(DISK, 3),
+    Resize(DISK, 4096),
+    SaveAs(DISK, IMAGE, -1),
+    PreBackup(7, -1, 100, "/ds/100/7", "/ds/100/7/backup", [0, 2], 1, True, True, "eA=="),
+    PostBackup(7, -1, 100, "/ds/100/7", "/ds/100/7/backup", [], -1, False),
+    Restore(7, -1, 100, "/ds/100/7", [0]),
 ]
 
 

@@ -35,6 +35,10 @@ class Host:
         with signals.shielded():
             return process.run(["sudo", "-n", *argv], timeout=LVM_TIMEOUT, check=False, env=ENVIRONMENT)
 
+    def query(self, argv: Sequence[str]) -> process.Completed:
+        """Run a program that only looks.  The caller judges the exit code."""
+        return process.run(argv, timeout=LVM_TIMEOUT, check=False, env=ENVIRONMENT)
+
     def format(self, argv: Sequence[str], *, root: bool = False) -> None:
         """Run mkfs or mkswap, with `root` through sudo.  Raises SudoRefused, CommandFailed."""
         command = ["sudo", "-n", *argv] if root else argv
@@ -88,6 +92,10 @@ class Host:
             import shutil  # loads three compression libraries; only a delete needs it
 
             shutil.rmtree(directory)
+
+    def make_directory(self, path: str) -> None:
+        """Make a directory that others may not read, and those above it if need be; there already is fine."""
+        os.makedirs(path, mode=0o750, exist_ok=True)
 
     def write_file(self, path: str, content: bytes) -> None:
         """Write a small file so that it is whole or absent after a crash."""

@@ -42,6 +42,11 @@ class Endpoint:
 
 def vm_xml(vm: int, timeout: float) -> bytes:
     """The XML of VM `vm` as OpenNebula has it, within `timeout` seconds.  Raises ApiFailed."""
+    return document("one.vm.info", vm, vm, timeout)
+
+
+def document(method: str, number: int, vm: int, timeout: float) -> bytes:
+    """What an `info` method answers about object `number`, asked for the sake of VM `vm`.  Raises ApiFailed."""
 
     def fail(why: object, advice: str) -> NoReturn:
         raise errors.ApiFailed(endpoint=place, vm=vm, why=why, advice=advice)
@@ -50,7 +55,7 @@ def vm_xml(vm: int, timeout: float) -> bytes:
     try:
         place = endpoint()
         session = credentials()
-        body = _post(place, _question(session, vm), timeout)
+        body = _post(place, _question(session, method, number), timeout)
         ok, answer = _answer(body)
     except _Trouble as e:
         fail(e, e.advice)
@@ -59,7 +64,8 @@ def vm_xml(vm: int, timeout: float) -> bytes:
     except OSError as e:
         fail(e.strerror or e, "is oned running, and ONE_XMLRPC or ~/.one/one_endpoint right?")
     if not ok:
-        fail(f"it says {errors.one_line(answer, 150)}", "does the user of ~/.one/one_auth see this VM?")
+        what = "this VM" if method == "one.vm.info" else f"{method.split('.')[1]} {number}"
+        fail(f"it says {errors.one_line(answer, 150)}", f"does the user of ~/.one/one_auth see {what}?")
     return answer.encode()
 
 
@@ -106,10 +112,10 @@ def _home(name: str) -> str:
     return os.path.expanduser(f"~/.one/{name}")  # noqa: PTH111
 
 
-def _question(session: str, vm: int) -> bytes:
-    values = f"<string>{_escape(session)}</string>", f"<i4>{vm}</i4>", "<boolean>0</boolean>"
+def _question(session: str, method: str, number: int) -> bytes:
+    values = f"<string>{_escape(session)}</string>", f"<i4>{number}</i4>", "<boolean>0</boolean>"
     params = "".join(f"<param><value>{v}</value></param>" for v in values)
-    call = f"<methodCall><methodName>one.vm.info</methodName><params>{params}</params></methodCall>"
+    call = f"<methodCall><methodName>{method}</methodName><params>{params}</params></methodCall>"
     return f'<?xml version="1.0"?>\n{call}'.encode()
 
 
