@@ -24,6 +24,7 @@ class Settings:
     cow_chunk: int = 64 * 1024
     cow_percent: int = 100
     pool_limit: int = 95
+    overcommit: int = 100
     cache_min_age: int = 900
     verify: bool = False
     copy_streams: int = 1

@@ -29,7 +29,7 @@ _CONFIG = re.compile(
 )
 _OPTIONS: dict[str, dict[str, int]] = {
     "lvs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1},
-    "vgs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1},
+    "vgs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1, "-S": 1},
     "lvcreate": {
         **dict.fromkeys(("-s", "-T", "-Wn", "-Zn", "-kn", "-ay", "-pr", "-prw"), 0),
         **dict.fromkeys(("-n", "-L", "-V", "-c", "--type", "--addtag"), 1),
@@ -137,6 +137,11 @@ class FakeLvm:
         return json.dumps({"report": [{"lv": rows}]}).encode()
 
     def _vgs(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
+        if "-S" in options:
+            assert (options["-S"], words) == (['vg_name=~"^vg-one-[0-9]+$"'], [])
+            assert _report(options) == ["vg_name", "vg_size", "vg_free"]
+            all_of_them = [{"vg_name": n, "vg_size": str(vg.size), "vg_free": str(vg.free)} for n, vg in vgs.items()]
+            return json.dumps({"report": [{"vg": all_of_them}]}).encode()
         _, vg = _vg(vgs, words)
         assert _report(options) == ["vg_free"]
         return json.dumps({"report": [{"vg": [{"vg_free": str(vg.free)}]}]}).encode()

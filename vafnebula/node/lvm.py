@@ -18,7 +18,7 @@ from vafnebula.node import lvm_errors
 from vafnebula.node.host import Host
 
 BUSY_DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)  # seconds; qemu or a udev probe lets go within that, or never
-_FIELDS = "lv_name,lv_size,lv_attr,lv_tags,origin,pool_lv,segtype,data_percent,lv_time,zero"
+_FIELDS = "lv_name,lv_size,lv_attr,lv_tags,origin,pool_lv,segtype,data_percent,metadata_percent,lv_time,zero"
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,18 @@ class Volume:
     kind: str
     attr: str
     data_percent: float
+    metadata_percent: float
     created: int
     zeroing: bool
 
     @property
     def ours(self) -> bool:
         return names.OURS in self.tags
+
+    @property
+    def active(self) -> bool:
+        """It has a device."""
+        return self.attr[4:5] not in ("-", "")
 
     @property
     def overflowed(self) -> bool:
@@ -88,6 +94,7 @@ def parse_lvs(text: bytes) -> tuple[Volume, ...]:
             kind=row["segtype"],
             attr=row["lv_attr"],
             data_percent=float(row["data_percent"] or 0),
+            metadata_percent=float(row["metadata_percent"] or 0),
             created=int(row["lv_time"] or 0),
             zeroing=row["zero"] == "zero",
         )
@@ -95,10 +102,27 @@ def parse_lvs(text: bytes) -> tuple[Volume, ...]:
     )
 
 
+def groups(host: Host) -> dict[str, tuple[int, int]]:
+    """The VGs of system datastores on this node: name -> (size, unallocated bytes).  Raises SudoRefused."""
+    select = ["-S", 'vg_name=~"^vg-one-[0-9]+$"']
+    argv = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", "vg_name,vg_size,vg_free", *select]
+    rows = json.loads(_run(host, "", "vgs", argv).out)["report"][0]["vg"]
+    return {row["vg_name"]: (int(row["vg_size"]), int(row["vg_free"])) for row in rows}
+
+
 def free_bytes(host: Host, vg: str) -> int:
     """Unallocated bytes of a VG, also of an empty one, which lvs cannot tell."""
     argv = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", "vg_free", vg]
     return int(json.loads(_run(host, vg, "vgs", argv).out)["report"][0]["vg"][0]["vg_free"])
+
+
+def pool(host: Host, vg: str) -> dict[str, str]:
+    """What LVM says of a VG's thin pool, {} when it has none."""
+    fields = "lv_name,lv_size,chunk_size,zero,lv_when_full,data_percent,metadata_percent,seg_monitor"
+    select = ["-S", f'lv_name="{names.THIN_POOL}" && segtype=thin-pool', vg]
+    argv = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", fields, *select]
+    rows: list[dict[str, str]] = json.loads(_run(host, vg, "lvs", argv).out)["report"][0]["lv"]
+    return rows[0] if rows else {}
 
 
 # --- making
@@ -167,6 +191,10 @@ def seal(host: Host, vg: str, name: str, tags: Sequence[str], drop: Sequence[str
     """
     skipped = ["-ky"] if skip else []
     _run(host, vg, "lvchange", ["-pr", *skipped, *_tags(tags), *_tags(drop, "--deltag"), f"{vg}/{name}"])
+
+
+def tag(host: Host, vg: str, name: str, tags: Sequence[str]) -> None:
+    _run(host, vg, "lvchange", [*_tags(tags), f"{vg}/{name}"])
 
 
 def untag(host: Host, vg: str, name: str, drop: Sequence[str]) -> None:
