@@ -130,6 +130,85 @@ class Delete:
 VERBS: dict[str, type] = {c.verb: c for c in (Clone, Link, MakeSwap, MakeImage, Save, Delete)}
 
 
+# --- what an admin asks for (vafnebula/admin)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Say what there is: volume groups, volumes, and the links in the VM directories below `root`."""
+
+    verb: ClassVar[str] = "survey"
+    root: str
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Say whether the node is fit: programs, rules, settings; and whether the image files `images` are seen."""
+
+    verb: ClassVar[str] = "inspect"
+    images: list[str]
+
+
+@dataclass(frozen=True)
+class Warm:
+    """Fill the cache with an image for disks of `size` bytes (0: the image's own), and pin it if `pin`."""
+
+    verb: ClassVar[str] = "warm"
+    sds: int
+    image: Image
+    size: int
+    pin: bool
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Keep an origin from eviction, or let it go again."""
+
+    verb: ClassVar[str] = "pin"
+    sds: int
+    key: str
+    pinned: bool
+
+
+@dataclass(frozen=True)
+class Evict:
+    """Remove an origin, if no disk is made of it and it is not pinned."""
+
+    verb: ClassVar[str] = "evict"
+    sds: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Scrub:
+    """Compare an origin with its image file, which is below the datastores' root `root`."""
+
+    verb: ClassVar[str] = "scrub"
+    sds: int
+    key: str
+    root: str
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Finish or remove what a crashed fill left of an origin."""
+
+    verb: ClassVar[str] = "settle"
+    sds: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Relink:
+    """Publish a finished disk again whose link was lost."""
+
+    verb: ClassVar[str] = "relink"
+    disk: DiskRef
+
+
+VERBS.update({c.verb: c for c in (Survey, Inspect, Warm, Pin, Evict, Scrub, Settle, Relink)})
+
+
 @dataclass(frozen=True)
 class Order:
     """What is sent to a node: who sends (version), what to do, and under which settings."""

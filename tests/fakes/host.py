@@ -100,8 +100,11 @@ class FakeHost(Host):
             except errors.CommandFailed:
                 return process.Completed(tuple(argv), 5, b"", b"  Something that nobody foresaw went wrong.\n")
 
-    def query(self, argv: Sequence[str]) -> process.Completed:
-        raise AssertionError(f"unknown query {argv}")
+    def query(self, argv: Sequence[str], timeout: float = 0) -> process.Completed:
+        if argv[:3] == ["sudo", "-n", "-l"]:
+            return process.Completed(tuple(argv), 0, f"/usr/sbin/{argv[3]}\n".encode(), b"")
+        assert argv[:3] == ["lvmconfig", "--typeconfig", "full"], f"unknown query {argv}"
+        return process.Completed(tuple(argv), 0, b"scan_lvs=0\nmonitoring=1\n", b"  WARNING: Running as non-root.\n")
 
     def format(self, argv: Sequence[str], *, root: bool = False) -> None:
         program, *words, flag, label, device = argv

@@ -28,7 +28,7 @@ _CONFIG = re.compile(
     r'(?: activation\{thin_pool_autoextend_threshold=(\d+)\}| report\{time_format="%s"\})?'
 )
 _OPTIONS: dict[str, dict[str, int]] = {
-    "lvs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1},
+    "lvs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1, "-S": 1},
     "vgs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1, "-S": 1},
     "lvcreate": {
         **dict.fromkeys(("-s", "-T", "-Wn", "-Zn", "-kn", "-ay", "-pr", "-prw"), 0),
@@ -133,7 +133,11 @@ class FakeLvm:
     def _lvs(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
         name, vg = _vg(vgs, words)
         fields = _report(options)
-        rows = [{f: self._field(name, vg, lv, f) for f in fields} for lv in vg.lvs.values()]
+        chosen = list(vg.lvs.values())
+        if "-S" in options:
+            assert options["-S"] == ['lv_name="vaf-thinpool" && segtype=thin-pool']
+            chosen = [lv for lv in chosen if (lv.name, lv.kind) == ("vaf-thinpool", "thin-pool")]
+        rows = [{f: self._field(name, vg, lv, f) for f in fields} for lv in chosen]
         return json.dumps({"report": [{"lv": rows}]}).encode()
 
     def _vgs(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
@@ -351,6 +355,9 @@ class FakeLvm:
             "lv_time": str(int(lv.created)),
             "zero": "zero" if lv.kind == "thin-pool" and vg.zeroing else "",
             "lv_uuid": "",
+            "chunk_size": "65536",
+            "lv_when_full": "queue",
+            "seg_monitor": "",
         }[name]
 
     def _percent(self, vg_name: str, vg: Vg, lv: Lv) -> str:

@@ -14,14 +14,22 @@ from vafnebula.model import (
     Clone,
     Delete,
     DiskRef,
+    Evict,
     Image,
+    Inspect,
     Link,
     MakeImage,
     MakeSwap,
     Order,
+    Pin,
+    Relink,
     Reply,
     Save,
+    Scrub,
     Settings,
+    Settle,
+    Survey,
+    Warm,
 )
 
 VERSION = "1.2.3"
@@ -34,6 +42,14 @@ REQUESTS = [
     MakeImage(DISK, 4096, "xfs", ""),
     Save(DISK, IMAGE),
     Delete(7, -1, 100, "/ds/100/7"),
+    Survey("/ds"),
+    Inspect(["/ds/1/img"]),
+    Warm(100, IMAGE, 0, True),
+    Pin(100, "abc", False),
+    Evict(100, "abc"),
+    Scrub(100, "abc", "/ds"),
+    Settle(100, "abc"),
+    Relink(DISK),
 ]
 
 

@@ -35,6 +35,10 @@ class Host:
         with signals.shielded():
             return process.run(["sudo", "-n", *argv], timeout=LVM_TIMEOUT, check=False, env=ENVIRONMENT)
 
+    def query(self, argv: Sequence[str], timeout: float = 20.0) -> process.Completed:
+        """Run a program that changes nothing and needs no root.  The caller judges the exit code."""
+        return process.run(argv, timeout=timeout, check=False, env=ENVIRONMENT)
+
     def format(self, argv: Sequence[str], *, root: bool = False) -> None:
         """Run mkfs or mkswap, with `root` through sudo.  Raises SudoRefused, CommandFailed."""
         command = ["sudo", "-n", *argv] if root else argv

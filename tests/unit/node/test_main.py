@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.fakes.host import Fault
 from tests.fakes.node import Node
 from vafnebula import __version__, errors
-from vafnebula.model import VERBS, Order, Reply
+from vafnebula.model import VERBS, Evict, Inspect, Order, Pin, Relink, Reply, Scrub, Settle, Survey, Warm
 from vafnebula.node import main
 from vafnebula.node.host import Host
 
@@ -35,8 +35,14 @@ def test_a_deed_is_done_and_its_facts_are_told(node: Node) -> None:
 def test_every_deed_answers(node: Node, verb: str) -> None:
     requests = {
         "clone": node.clone(8), "ln": node.link(), "mkswap": node.swap(), "mkimage": node.scratch(),
-        "mvds": node.save(), "delete": node.delete(-1),
+        "mvds": node.save(), "delete": node.delete(-1), "survey": Survey("/nowhere"), "inspect": Inspect([]),
+        "warm": Warm(0, node.image(), 0, False), "pin": Pin(0, node.key(), True), "evict": Evict(0, node.key()),
+        "scrub": Scrub(0, node.key(), "/nowhere"), "settle": Settle(0, "x"), "relink": Relink(node.disk()),
     }  # fmt: skip
+    if verb in ("pin", "evict", "scrub"):
+        main.answer(order(node, requests["warm"]), node.host())
+    if verb == "relink":
+        main.answer(order(node, node.clone()), node.host())
     if verb == "mvds":
         main.answer(order(node, node.link()), node.host())
     assert main.answer(order(node, requests[verb]), node.host()).error == ""
