@@ -69,6 +69,7 @@ OPTIONS: dict[str, Option] = {
     "metadata_limit": Option(
         _number(10, 100), "thin: no fill, disk snapshot or backup when the pool's metadata are fuller than this %"
     ),
+    "overcommit": Option(_number(1, 10_000), "thin: the scheduler may place disks up to this % of the pool's size"),
     "cache_min_age": Option(_number(0, 31_536_000), "seconds since its last use before a cached image may be evicted"),
     "verify": Option(_yes_no, "read every filled origin back and compare it with the image"),
     "copy_streams": Option(_number(1, 8), "reads in flight while an image is copied"),

@@ -47,6 +47,11 @@ def reserve(size: int) -> str:
     return tag("reserve", size)
 
 
+def sds_of(vg_name: str) -> int:
+    """The system datastore of a VG."""
+    return int(vg_name.rpartition("-")[2])
+
+
 def vg(sds: int) -> str:
     """The VG of system datastore `sds`."""
     return f"vg-one-{sds}"

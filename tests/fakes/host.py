@@ -102,9 +102,14 @@ class FakeHost(Host):
             except errors.CommandFailed:
                 return process.Completed(tuple(argv), 5, b"", b"  Something that nobody foresaw went wrong.\n")
 
-    def query(self, argv: Sequence[str]) -> process.Completed:
+    def query(self, argv: Sequence[str], timeout: float = 0) -> process.Completed:
         if self._dead:
             raise Killed
+        if argv[:3] == ["sudo", "-n", "-l"]:
+            return process.Completed(tuple(argv), 0, f"/usr/sbin/{argv[3]}\n".encode(), b"")
+        if argv[:3] == ["lvmconfig", "--typeconfig", "full"]:
+            warning = b"  WARNING: Running as non-root.\n"
+            return process.Completed(tuple(argv), 0, b"scan_lvs=0\nmonitoring=1\n", warning)
         return process.Completed(tuple(argv), 0, self.node_lvm.thin_delta(argv), b"")
 
     def make_directory(self, path: str) -> None:

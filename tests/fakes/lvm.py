@@ -29,7 +29,7 @@ _CONFIG = re.compile(
 )
 _OPTIONS: dict[str, dict[str, int]] = {
     "lvs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1, "-S": 1},
-    "vgs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1},
+    "vgs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1, "-S": 1},
     "lvcreate": {
         **dict.fromkeys(("-s", "-T", "-Wn", "-Zn", "-kn", "-ky", "-ay", "-an", "-pr", "-prw"), 0),
         **dict.fromkeys(("-n", "-L", "-V", "-c", "--type", "--addtag"), 1),
@@ -171,12 +171,20 @@ class FakeLvm:
             assert (options["--reportformat"], options["-S"]) == (["json"], ["thin_id>0"])
             ids = [{"lv_name": n, "thin_id": str(i)} for i, n in _thin_ids(vg).items()]
             return json.dumps({"report": [{"lv": ids}]}).encode()
-        assert "-S" not in options
         fields = _report(options)
-        rows = [{f: self._field(name, vg, lv, f) for f in fields} for lv in vg.lvs.values()]
+        chosen = list(vg.lvs.values())
+        if "-S" in options:
+            assert options["-S"] == ['lv_name="vaf-thinpool" && segtype=thin-pool']
+            chosen = [lv for lv in chosen if (lv.name, lv.kind) == ("vaf-thinpool", "thin-pool")]
+        rows = [{f: self._field(name, vg, lv, f) for f in fields} for lv in chosen]
         return json.dumps({"report": [{"lv": rows}]}).encode()
 
     def _vgs(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
+        if "-S" in options:
+            assert (options["-S"], words) == (['vg_name=~"^vg-one-[0-9]+$"'], [])
+            assert _report(options) == ["vg_name", "vg_size", "vg_free"]
+            all_of_them = [{"vg_name": n, "vg_size": str(vg.size), "vg_free": str(vg.free)} for n, vg in vgs.items()]
+            return json.dumps({"report": [{"vg": all_of_them}]}).encode()
         _, vg = _vg(vgs, words)
         assert _report(options) == ["vg_free"]
         return json.dumps({"report": [{"vg": [{"vg_free": str(vg.free)}]}]}).encode()
@@ -404,6 +412,9 @@ class FakeLvm:
             "lv_time": str(int(lv.created)),
             "zero": "zero" if lv.kind == "thin-pool" and vg.zeroing else "",
             "lv_uuid": "",
+            "chunk_size": "65536",
+            "lv_when_full": "queue",
+            "seg_monitor": "",
         }[name]
 
     def _percent(self, vg_name: str, vg: Vg, lv: Lv) -> str:

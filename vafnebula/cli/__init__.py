@@ -6,10 +6,15 @@ import click
 
 from vafnebula import __version__
 from vafnebula.cli.bench import bench
+from vafnebula.cli.cache import cache
+from vafnebula.cli.check import check
 from vafnebula.cli.context import context
 from vafnebula.cli.demo import demo
+from vafnebula.cli.explain import explain
+from vafnebula.cli.fsck import fsck
 from vafnebula.cli.lab import lab
 from vafnebula.cli.net import net
+from vafnebula.cli.volumes import volumes
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,8 +23,5 @@ def main() -> None:
     """Virtual clusters in seconds on OpenNebula."""
 
 
-main.add_command(bench)
-main.add_command(context)
-main.add_command(demo)
-main.add_command(lab)
-main.add_command(net)
+for command in (bench, cache, check, context, demo, explain, fsck, lab, net, volumes):
+    main.add_command(command)

@@ -35,9 +35,9 @@ class Host:
         with signals.shielded():
             return process.run(["sudo", "-n", *argv], timeout=LVM_TIMEOUT, check=False, env=ENVIRONMENT)
 
-    def query(self, argv: Sequence[str]) -> process.Completed:
+    def query(self, argv: Sequence[str], timeout: float = LVM_TIMEOUT) -> process.Completed:
         """Run a program that only looks.  The caller judges the exit code."""
-        return process.run(argv, timeout=LVM_TIMEOUT, check=False, env=ENVIRONMENT)
+        return process.run(argv, timeout=timeout, check=False, env=ENVIRONMENT)
 
     def format(self, argv: Sequence[str], *, root: bool = False) -> None:
         """Run mkfs or mkswap, with `root` through sudo.  Raises SudoRefused, CommandFailed."""

@@ -52,6 +52,11 @@ class Volume:
         return self.attr[5:6] == "o"
 
     @property
+    def active(self) -> bool:
+        """It has a device."""
+        return self.attr[4:5] not in ("-", "")
+
+    @property
     def overflowed(self) -> bool:
         """A classic snapshot that ran out of room: lv_attr's state is I or S (lvs(8))."""
         return self.attr[4:5] in ("I", "S")
@@ -121,10 +126,27 @@ def thin_ids(host: Host, vg: str) -> dict[str, int]:
     return {row["lv_name"]: int(row["thin_id"]) for row in rows}
 
 
+def groups(host: Host) -> dict[str, tuple[int, int]]:
+    """The VGs of system datastores on this node: name -> (size, unallocated bytes).  Raises SudoRefused."""
+    select = ["-S", 'vg_name=~"^vg-one-[0-9]+$"']
+    argv = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", "vg_name,vg_size,vg_free", *select]
+    rows = json.loads(_run(host, "", "vgs", argv).out)["report"][0]["vg"]
+    return {row["vg_name"]: (int(row["vg_size"]), int(row["vg_free"])) for row in rows}
+
+
 def free_bytes(host: Host, vg: str) -> int:
     """Unallocated bytes of a VG, also of an empty one, which lvs cannot tell."""
     argv = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", "vg_free", vg]
     return int(json.loads(_run(host, vg, "vgs", argv).out)["report"][0]["vg"][0]["vg_free"])
+
+
+def pool(host: Host, vg: str) -> dict[str, str]:
+    """What LVM says of a VG's thin pool, {} when it has none."""
+    fields = "lv_name,lv_size,chunk_size,zero,lv_when_full,data_percent,metadata_percent,seg_monitor"
+    select = ["-S", f'lv_name="{names.THIN_POOL}" && segtype=thin-pool', vg]
+    argv = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", fields, *select]
+    rows: list[dict[str, str]] = json.loads(_run(host, vg, "lvs", argv).out)["report"][0]["lv"]
+    return rows[0] if rows else {}
 
 
 # --- making
@@ -222,6 +244,10 @@ def retag(host: Host, vg: str, name: str, tags: Sequence[str], drop: Sequence[st
     """Add tags and take others away in one metadata transaction; a tag in both stays."""
     drop = [t for t in drop if t not in tags]
     _run(host, vg, "lvchange", [*_tags(tags), *_tags(drop, "--deltag"), f"{vg}/{name}"])
+
+
+def tag(host: Host, vg: str, name: str, tags: Sequence[str]) -> None:
+    _run(host, vg, "lvchange", [*_tags(tags), f"{vg}/{name}"])
 
 
 def untag(host: Host, vg: str, name: str, drop: Sequence[str]) -> None:

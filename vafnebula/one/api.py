@@ -1,4 +1,4 @@
-"""The calls that the context generator makes: VM templates over XML-RPC, and service templates over OneFlow's REST.
+"""The calls of the context generator and of an admin's commands: XML-RPC, and OneFlow's REST for service templates.
 
 The standard library's clients rather than pyone: pyone ignores its time limit and writes dictionaries as template text
 without quoting.  Imported only when used: xmlrpc and http take as long to import as a stub takes altogether.
@@ -19,11 +19,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from vafnebula import errors
-from vafnebula.one import rpc, template, xml
+from vafnebula.one import pools, rpc, template, xml
 from vafnebula.one.template import Template
 
 TIMEOUT = 30.0
 FLOW = "http://localhost:2474"
+NO_EXISTS = 0x0400
 ALL = -2
 """one.templatepool.info's filter: whatever the user may use."""
 
@@ -32,6 +33,10 @@ class Refused(errors.RequestError):
     """OpenNebula answered, and the answer is no."""
 
     sentence = "OpenNebula refuses {what}: {why}"
+
+
+class Gone(Refused):
+    """There is no such object."""
 
 
 class Away(errors.SiteError):
@@ -123,6 +128,28 @@ class Api:
             if vm.findtext("USER_TEMPLATE/VAF_SPEC_SHA256")
         ]
 
+    # --- what an admin's commands look at
+
+    def hosts(self) -> list[pools.Host]:
+        return pools.hosts(self._call("one.hostpool.info").encode())
+
+    def datastores(self) -> list[pools.Datastore]:
+        return pools.datastores(self._call("one.datastorepool.info").encode())
+
+    def images(self) -> list[pools.Image]:
+        return pools.images(self._call("one.imagepool.info", ALL, -1, -1).encode())
+
+    def vms(self) -> list[pools.Vm]:
+        """All VMs that are not DONE."""
+        return pools.vms(self._call("one.vmpool.infoextended", ALL, -1, -1, -1, "").encode())
+
+    def vm(self, number: int) -> pools.Vm | None:
+        """One VM, DONE or not; None when OpenNebula knows of none."""
+        try:
+            return pools.vm(self._call("one.vm.info", number, False).encode())
+        except Gone:
+            return None
+
     def services(self) -> list[Service]:
         answer = self._rest("GET", "/service_template")
         documents = answer.get("DOCUMENT_POOL", {}).get("DOCUMENT", [])
@@ -144,7 +171,7 @@ class Api:
         if not (isinstance(answer, list) and len(answer) > 1):
             raise Away(what="OpenNebula's API", where=self._url, why="the answer is not OpenNebula's")
         if answer[0] is not True:
-            raise Refused(what=method, why=answer[1])
+            raise (Gone if NO_EXISTS in answer[2:3] else Refused)(what=method, why=answer[1])
         return str(answer[1])
 
     def _rest(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:

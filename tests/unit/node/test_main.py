@@ -14,7 +14,7 @@ from tests.fakes.host import Fault
 from tests.fakes.lvm import EXTENT
 from tests.fakes.node import Node
 from vafnebula import __version__, errors
-from vafnebula.model import VERBS, Order, Reply
+from vafnebula.model import VERBS, Evict, Inspect, Order, Pin, Relink, Reply, Scrub, Settle, Survey, Warm
 from vafnebula.node import main
 from vafnebula.node.host import Host
 
@@ -39,8 +39,14 @@ def test_every_deed_answers(node: Node, verb: str) -> None:
         "mvds": node.save(), "delete": node.delete(-1), "snap_create": node.snap_create(1),
         "snap_delete": node.snap_delete(), "snap_revert": node.snap_revert(), "resize": node.resize(2 * EXTENT),
         "cpds": node.save_as(), "prebackup": node.prebackup(live=False), "postbackup": node.postbackup(),
-        "restore": node.restore(),
+        "restore": node.restore(), "survey": Survey("/nowhere"), "inspect": Inspect([]),
+        "warm": Warm(0, node.image(), 0, False), "pin": Pin(0, node.key(), True), "evict": Evict(0, node.key()),
+        "scrub": Scrub(0, node.key(), "/nowhere"), "settle": Settle(0, "x"), "relink": Relink(node.disk()),
     }  # fmt: skip
+    if verb in ("pin", "evict", "scrub"):
+        main.answer(order(node, requests["warm"]), node.host())
+    if verb == "relink":
+        main.answer(order(node, node.clone()), node.host())
     if verb in ("mvds", "snap_create", "snap_delete", "snap_revert", "resize", "cpds", "prebackup"):
         main.answer(order(node, node.link()), node.host())
         main.answer(order(node, node.snap_create()), node.host())
