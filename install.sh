@@ -25,6 +25,7 @@ usage() {
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=${DESTDIR:-}
+[ -z "$root" ] || [ -d "$root" ] || { echo "install.sh: DESTDIR $root is not a directory" >&2 && exit 1; }
 dry=
 
 # shellcheck source=share/install/say.sh

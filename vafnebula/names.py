@@ -26,6 +26,7 @@ ORIGIN_PREFIX = "vaf-origin-"
 FILL_PREFIX = "vaf-fill-"
 COMPLETE = "vaf.complete"
 PINNED = "vaf.pinned"
+PARTIAL = "vaf.partial"  # of a disk whose content is still on its way
 DEVICES = "/dev"
 
 MAX_ID = 2**31 - 1

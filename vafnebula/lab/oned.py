@@ -103,6 +103,8 @@ def main() -> None:
         told = json.loads(line)
         if "vm" in told:
             records[told["vm"]] = told["xml"]
+            if not told["xml"]:
+                del records[told["vm"]]
         elif "pool" in told:
             pools[told["pool"]] = told["xml"]
         else:

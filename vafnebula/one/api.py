@@ -12,16 +12,17 @@ import os
 import socket
 import ssl
 import xmlrpc.client
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from vafnebula import errors
 from vafnebula.one import pools, rpc, template, xml
 from vafnebula.one.template import Template
 
+T = TypeVar("T")
 TIMEOUT = 30.0
 FLOW = "http://localhost:2474"
 NO_EXISTS = 0x0400
@@ -131,24 +132,31 @@ class Api:
     # --- what an admin's commands look at
 
     def hosts(self) -> list[pools.Host]:
-        return pools.hosts(self._call("one.hostpool.info").encode())
+        return self._read(pools.hosts, "one.hostpool.info")
 
     def datastores(self) -> list[pools.Datastore]:
-        return pools.datastores(self._call("one.datastorepool.info").encode())
+        return self._read(pools.datastores, "one.datastorepool.info")
 
     def images(self) -> list[pools.Image]:
-        return pools.images(self._call("one.imagepool.info", ALL, -1, -1).encode())
+        return self._read(pools.images, "one.imagepool.info", ALL, -1, -1)
 
     def vms(self) -> list[pools.Vm]:
         """All VMs that are not DONE."""
-        return pools.vms(self._call("one.vmpool.infoextended", ALL, -1, -1, -1, "").encode())
+        return self._read(pools.vms, "one.vmpool.infoextended", ALL, -1, -1, -1, "")
 
     def vm(self, number: int) -> pools.Vm | None:
         """One VM, DONE or not; None when OpenNebula knows of none."""
         try:
-            return pools.vm(self._call("one.vm.info", number, False).encode())
+            return self._read(pools.vm, "one.vm.info", number, False)
         except Gone:
             return None
+
+    def _read(self, parse: Callable[[bytes], T], method: str, *arguments: object) -> T:
+        answer = self._call(method, *arguments).encode()
+        try:
+            return parse(answer)
+        except ValueError as e:
+            raise Away(what=method, where=self._url, why=f"the answer cannot be read, {e}") from None
 
     def services(self) -> list[Service]:
         answer = self._rest("GET", "/service_template")

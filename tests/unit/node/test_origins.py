@@ -219,9 +219,12 @@ def test_what_must_not_be_linked(node: Node) -> None:
     with pytest.raises(errors.NotOurs):
         relink(node.host(), Relink(node.disk()), node.settings)
     os.unlink(link)
-    node.tag("lv-one-7-0", names.reserve(5))
-    with pytest.raises(errors.Busy, match="half copied"):
-        relink(node.host(), Relink(node.disk()), node.settings)
+    for tag in (names.reserve(5), names.PARTIAL):
+        node.tag("lv-one-7-0", tag)
+        with pytest.raises(errors.Busy, match="half copied"):
+            relink(node.host(), Relink(node.disk()), node.settings)
+        with node.lvm.metadata() as vgs:
+            vgs[VG].lvs["lv-one-7-0"].tags.discard(tag)
     node.lvm.add(VG, Lv("lv-one-9-0", EXTENT, "foreign"))
     with pytest.raises(errors.NotOurs):
         relink(node.host(), Relink(node.disk(9)), node.settings)

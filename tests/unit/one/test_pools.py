@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.oned import SESSION, Oned
 from vafnebula import units
 from vafnebula.one import pools
-from vafnebula.one.api import Api, Refused
+from vafnebula.one.api import Api, Away, Refused
 
 DATA = Path(__file__).parents[2] / "data"
 POOLS = {f"one.{kind}pool.info": f"{kind}-pool-list.xml" for kind in ("host", "datastore", "image")}
@@ -84,3 +84,12 @@ def test_who_may_not_look_is_refused(oned: Oned) -> None:
     for ask in (stranger.hosts, stranger.datastores, stranger.images, stranger.vms, lambda: stranger.vm(3)):
         with pytest.raises(Refused, match="authenticated"):
             ask()
+
+
+@pytest.mark.parametrize(
+    "answer", ["", "<HOST_POOL>", "<HOST_POOL><HOST><ID>x</ID></HOST></HOST_POOL>", "<!DOCTYPE a><a/>"]
+)
+def test_an_answer_that_cannot_be_read_is_an_error_of_ours(oned: Oned, api: Api, answer: str) -> None:
+    oned.pools["one.hostpool.info"] = answer
+    with pytest.raises(Away, match="the answer cannot be read"):
+        api.hosts()

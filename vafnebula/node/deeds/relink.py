@@ -23,7 +23,7 @@ def relink(host: Host, request: Relink, settings: Settings) -> dict[str, object]
             raise errors.NotOurs(what=what)
         if volume.overflowed:
             raise errors.BrokenSnapshot(volume=f"{ref.vg}/{ref.volume}")
-        if volume.tag("reserve"):
+        if volume.tag("reserve") or names.PARTIAL in volume.tags:
             raise errors.Busy(what=what, why="it is only half copied")
         if os.path.lexists(ref.link):
             if os.path.islink(ref.link) and os.readlink(ref.link) == ref.device:
