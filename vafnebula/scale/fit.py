@@ -1,0 +1,133 @@
+"""Demand onto room: what finds place in free slots, in VMs on their way, and how many new VMs the rest needs.  Pure.
+
+A group of n jobs on k different nodes each fits when the sum over all bins of min(times it holds, n) is at least n x k
+(deal the pieces out in turn: no job meets a bin twice).  That makes groups, not jobs, the unit of work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Callable, Literal
+
+from vafnebula.scale.demand import Group
+from vafnebula.scale.model import Shape, Template
+
+Kind = Literal["foreign", "ready", "reclaim", "coming", "new"]
+
+
+@dataclass
+class Bin:
+    """Room on one node or VM.  `offer` says which kind of job is welcome; the rest is what is left."""
+
+    kind: Kind
+    name: str
+    offer: Shape
+    cores: int
+    memory: int
+    gpus: int
+    taken: int = 0
+
+    @staticmethod
+    def of(kind: Kind, name: str, free: Shape) -> Bin:
+        return Bin(kind, name, free, free.cores, free.memory, free.gpus)
+
+    def take(self, need: Shape, times: int) -> None:
+        self.cores -= times * max(1, need.cores)
+        self.memory -= times * need.memory
+        self.gpus -= times * need.gpus
+        self.taken += times
+
+
+@dataclass
+class Placed:
+    """Where the jobs of a group went, in jobs; `unused` waits for more room than there may be."""
+
+    now: int = 0
+    coming: int = 0
+    started: int = 0
+    foreign: bool = False
+
+
+def room(need: Shape, bins: Sequence[Bin], *, foreign: bool = True) -> list[tuple[Bin, int]]:
+    """The bins that hold `need`, and how often."""
+    found = []
+    cores, memory, gpus = max(1, need.cores), need.memory, need.gpus
+    welcome: dict[int, bool] = {}
+    for b in bins:
+        times = b.cores // cores
+        if times <= 0:
+            continue
+        if memory and b.memory < times * memory:
+            times = b.memory // memory
+        if gpus and b.gpus < times * gpus:
+            times = b.gpus // gpus
+        if times <= 0 or (b.kind == "foreign" and not foreign):
+            continue
+        ok = welcome.get(id(b.offer))
+        if ok is None:
+            ok = welcome[id(b.offer)] = b.offer.welcomes(need)
+        if ok:
+            found.append((b, times))
+    return found
+
+
+def largest(most: int, holds: Callable[[int], bool]) -> int:
+    """The largest n from 0 to `most` for which `holds`, which is true up to some n."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if holds(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def capacity(rooms: Sequence[tuple[Bin, int]], jobs: int) -> int:
+    """Pieces that `jobs` jobs can have in `rooms` without a job meeting a bin twice."""
+    return sum(min(times, jobs) for _, times in rooms)
+
+
+def put(group: Group, jobs: int, rooms: Sequence[tuple[Bin, int]]) -> dict[Kind, int]:
+    """Take room for `jobs` jobs, first bins first.  Returns pieces by kind of bin."""
+    pieces: dict[Kind, int] = {}
+    left = jobs * group.nodes
+    for b, times in rooms:
+        if left <= 0:
+            break
+        n = min(times, jobs, left)
+        b.take(group.shape, n)
+        left -= n
+        pieces[b.kind] = pieces.get(b.kind, 0) + n
+    return pieces
+
+
+def place(group: Group, jobs: int, bins: Sequence[Bin], *, foreign: bool = True) -> Placed:
+    """Put as many of `jobs` jobs of `group` as find room in `bins`."""
+    rooms = room(group.shape, bins, foreign=foreign)
+    fit = largest(jobs, lambda n: capacity(rooms, n) >= n * group.nodes)
+    pieces = put(group, fit, rooms)
+    soon = -(-pieces.get("coming", 0) // group.nodes)
+    return Placed(now=fit - soon, coming=soon, foreign="foreign" in pieces)
+
+
+def vms_for(group: Group, jobs: int, offer: Shape, rooms: Sequence[tuple[Bin, int]]) -> int | None:
+    """New VMs of `offer` so that `jobs` jobs fit beside what is in `rooms`; None when no number would do."""
+    times = min(offer.holds(group.shape), jobs)
+    missing = jobs * group.nodes - capacity(rooms, jobs)
+    if missing <= 0:
+        return 0
+    return -(-missing // times) if times else None
+
+
+def cheapest(
+    group: Group, jobs: int, templates: Sequence[Template], rooms: Sequence[tuple[Bin, int]]
+) -> list[Template]:
+    """The templates that could run `group`, the cheapest way to run `jobs` of it first."""
+    priced = []
+    for t in templates:
+        vms = vms_for(group, jobs, t.shape, rooms)
+        if vms is not None and t.shape.holds(group.shape):
+            priced.append((vms * t.price, t.price, t.name, t))
+    return [p[3] for p in sorted(priced, key=lambda p: p[:3])]
