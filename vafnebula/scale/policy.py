@@ -21,6 +21,7 @@ from __future__ import annotations
 import difflib
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -61,6 +62,13 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 
 
+Text = Annotated[str, Field(min_length=1, max_length=128)]
+Absolute = Annotated[str, Field(pattern=r"^/[!-~]*$")]
+Reference = tuple[str, ...]
+"""(template name,) or (service template name, role name)."""
+EMPTY: Mapping[Reference, int] = {}
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -92,10 +100,16 @@ class TimersSection(_Section):
 
 
 class TemplateSection(_Section):
-    """An OpenNebula template, by its id, and what a VM of it offers to jobs."""
+    """What a VM of an OpenNebula template offers to jobs.
+
+    The template is named by `id`, by its name (`template`), or as the one of a `role` of a OneFlow `service` template.
+    """
 
     name: Name
-    id: Count
+    id: Count | None = None
+    template: Text | None = None
+    service: Text | None = None
+    role: Text | None = None
     cores: Annotated[int, Field(ge=1, le=10_000, strict=True)]
     memory: Size
     gpus: Count = 0
@@ -103,9 +117,24 @@ class TemplateSection(_Section):
     queues: tuple[Word, ...] = ()
     cost: Annotated[float, Field(gt=0)] | None = None
 
-    def template(self) -> model.Template:
+    @model_validator(mode="after")
+    def _named(self) -> TemplateSection:
+        ways = [self.id is not None, self.template is not None, self.service is not None and self.role is not None]
+        if sum(ways) != 1 or (self.service is None) != (self.role is None):
+            raise ValueError("name the template by id, or by template, or by service and role")
+        return self
+
+    @property
+    def reference(self) -> Reference | None:
+        """How the template is named in OpenNebula, None when by its id."""
+        if self.service is not None and self.role is not None:
+            return (self.service, self.role)
+        return None if self.template is None else (self.template,)
+
+    def made(self, ids: Mapping[Reference, int]) -> model.Template:
+        number = self.id if self.reference is None else ids.get(self.reference, -1)
         shape = model.Shape(self.cores, self.memory, self.gpus, frozenset(self.features), frozenset(self.queues))
-        return model.Template(self.name, self.id, shape, self.cost)
+        return model.Template(self.name, -1 if number is None else number, shape, self.cost)
 
 
 class PoolSection(_Section):
@@ -157,22 +186,63 @@ class BatchSection(_Section):
     options: dict[str, str] = Field(default_factory=dict)
 
 
+class Watch(_Section):
+    """A log that says when to look; see tail.PATTERNS for the kinds.  A % in the path is strftime's."""
+
+    kind: Literal["slurm", "torque", "htcondor", "file"]
+    path: Absolute
+
+
+class ServiceSection(_Section):
+    """The daemon: where it keeps its journal, what wakes it, where it answers."""
+
+    state: Absolute = "/var/lib/vafnebula/scale"
+    socket: Absolute = "/run/vafnebula/scale.sock"
+    watch: tuple[Watch, ...] = ()
+    period: Duration = 60.0
+    quiet: Duration = 0.5
+    patience: Duration = 3.0
+    api_timeout: Duration = 20.0
+    node_name: Text = "vaf-{vm}"
+    local: Absolute = "/run/vafnebula/scale-api.sock"
+    listen: Annotated[str, Field(pattern=r"^[0-9A-Za-z.:\[\]-]+:[0-9]{1,5}$")] | None = None
+    token_file: Absolute | None = None
+
+
+class SqueezeSection(_Section):
+    """Batch VMs of `pools` give CPU (and memory) to VMs that say VAF_INTERACTIVE=YES and belong to one of `groups`.
+
+    `cpu` and `memory` are what is left to a batch VM meanwhile, as a share of its own; memory 1 is untouched.
+    """
+
+    pools: tuple[Name, ...]
+    groups: tuple[Text, ...] = ("oneadmin",)
+    cpu: Share = 0.1
+    memory: Share = 1.0
+
+
 class File(_Section):
     """The whole file."""
 
     batch: BatchSection
+    service: ServiceSection = ServiceSection()
+    squeeze: SqueezeSection | None = None
     limits: Limits = Limits()
     timers: TimersSection = TimersSection()
     pools: Annotated[dict[Name, PoolSection], Field(min_length=1)]
     tuning: Tuning = Tuning()
 
-    def policy(self) -> model.Policy:
-        """What decide wants."""
+    def references(self) -> set[Reference]:
+        """The templates that are not named by id."""
+        return {t.reference for p in self.pools.values() for t in p.templates if t.reference is not None}
+
+    def policy(self, ids: Mapping[Reference, int] = EMPTY) -> model.Policy:
+        """What decide wants.  `ids` are those of `references()`; a template that is missing there has id -1."""
         base = self.timers.over(model.Timers())
         pools = tuple(
             model.Pool(
                 name,
-                tuple(t.template() for t in p.templates),
+                tuple(t.made(ids) for t in p.templates),
                 p.min_vms,
                 p.warm_vms,
                 p.limits.quota(),
