@@ -48,9 +48,9 @@ def decide(snapshot: Snapshot, memory: Memory, policy: Policy) -> Decision:
 def supply(farm: Farm) -> list[Bin]:
     """All room, in the order of use: machines that are not ours, then ready VMs so that the longest idle one stays
     free, then VMs that could be undrained, then those on their way."""
-    bins = [Bin.of("foreign", n.name, n.free) for n in farm.foreign if n.state == "up" and not n.draining]
+    bins = [Bin.of("foreign", n.name, n.free, n.jobs) for n in farm.foreign if n.state == "up" and not n.draining]
     ready = [u for u in farm.units if u.life == "ready" and u.node is not None]
-    bins += [Bin.of("ready", name(u), u.node.free) for u in sorted(ready, key=_busiest) if u.node]
+    bins += [Bin.of("ready", name(u), u.node.free, u.jobs) for u in sorted(ready, key=_busiest) if u.node]
     for u in farm.units:
         if u.life == "draining" and u.node is not None and u.node.state == "up" and not u.jobs:
             bins.append(Bin.of("reclaim", name(u), u.node.free))

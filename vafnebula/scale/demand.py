@@ -24,7 +24,7 @@ class Group:
         """The same for equal groups, for ever: memory knows shapes by it."""
         s = self.shape
         words = [",".join(sorted(f)) for f in (s.features, s.queues)]
-        return f"{self.nodes}x{s.cores}c{s.memory}m{s.gpus}g{words[0]}@{words[1]}"
+        return f"{self.nodes}x{s.cores}c{s.memory}m{s.gpus}g{words[0]}@{words[1]}{'!' * s.whole}"
 
 
 def groups(jobs: Iterable[Job]) -> list[Group]:
@@ -51,4 +51,4 @@ def groups(jobs: Iterable[Job]) -> list[Group]:
 def _rank(group: Group) -> tuple[object, ...]:
     s = group.shape
     picky = len(s.features) + bool(s.queues)
-    return (-s.gpus, -s.cores, -s.memory, -picky, -group.nodes, group.key)
+    return (not s.whole, -s.gpus, -s.cores, -s.memory, -picky, -group.nodes, group.key)

@@ -18,7 +18,7 @@ Kind = Literal["foreign", "ready", "reclaim", "coming", "new"]
 
 @dataclass
 class Bin:
-    """Room on one node or VM.  `offer` says which kind of job is welcome; the rest is what is left."""
+    """Room on one node or VM: `offer` says which kind of job is welcome, the rest what is left.  `jobs` run there."""
 
     kind: Kind
     name: str
@@ -26,13 +26,18 @@ class Bin:
     cores: int
     memory: int
     gpus: int
+    jobs: int = 0
     taken: int = 0
 
     @staticmethod
-    def of(kind: Kind, name: str, free: Shape) -> Bin:
-        return Bin(kind, name, free, free.cores, free.memory, free.gpus)
+    def of(kind: Kind, name: str, free: Shape, jobs: int = 0) -> Bin:
+        return Bin(kind, name, free, free.cores, free.memory, free.gpus, jobs)
 
     def take(self, need: Shape, times: int) -> None:
+        if need.whole:
+            self.cores = 0
+            self.taken += times
+            return
         self.cores -= times * max(1, need.cores)
         self.memory -= times * need.memory
         self.gpus -= times * need.gpus
@@ -64,6 +69,10 @@ def room(need: Shape, bins: Sequence[Bin], *, foreign: bool = True) -> list[tupl
             times = b.gpus // gpus
         if times <= 0 or (b.kind == "foreign" and not foreign):
             continue
+        if need.whole:
+            if b.jobs or b.taken:
+                continue
+            times = 1
         ok = welcome.get(id(b.offer))
         if ok is None:
             ok = welcome[id(b.offer)] = b.offer.welcomes(need)

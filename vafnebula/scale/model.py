@@ -25,7 +25,8 @@ DRAIN_MARK = "vafnebula:"
 class Shape:
     """What a job needs of one node, or what a node, VM or template offers.
 
-    A need without queues can run in any; an offer without queues serves all.
+    A need without queues can run in any; an offer without queues serves all.  A needed feature `a|b` is either of them.
+    `whole`: the need shares its node with nobody.
     """
 
     cores: int = 1
@@ -33,11 +34,14 @@ class Shape:
     gpus: int = 0
     features: frozenset[str] = frozenset()
     queues: frozenset[str] = frozenset()
+    whole: bool = False
 
     def welcomes(self, need: Shape) -> bool:
         """Whether this offer is of the kind that `need` asks for, whatever its size."""
-        if need.features and not need.features <= self.features:
-            return False
+        if not need.features <= self.features:  # the rare case: look at alternatives
+            wishes = (wish.split("|") for wish in need.features)
+            if not all(any(f in self.features for f in wish) for wish in wishes):
+                return False
         return not need.queues or not self.queues or not need.queues.isdisjoint(self.queues)
 
     def holds(self, need: Shape) -> int:
@@ -45,6 +49,8 @@ class Shape:
         if not self.welcomes(need):
             return 0
         times = self.cores // max(1, need.cores)
+        if need.whole:
+            times = min(times, 1)
         if need.memory:
             times = min(times, self.memory // need.memory)
         if need.gpus:
@@ -60,6 +66,8 @@ class Shape:
         parts += [f"feature {f}" for f in sorted(self.features)]
         if self.queues:
             parts.append(f"queue {'|'.join(sorted(self.queues))}")
+        if self.whole:
+            parts.append("a whole node")
         return ", ".join(parts)
 
 

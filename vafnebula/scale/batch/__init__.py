@@ -41,6 +41,8 @@ class Run(Protocol):
 class Batch(Protocol):
     """A batch system.  `observe` never raises; the others raise errors.Error, and can be repeated."""
 
+    def __init__(self, options: Mapping[str, str] | None = None, run: Run = process.run) -> None: ...
+
     def observe(self) -> BatchView: ...
 
     def drain(self, node: str, reason: str) -> None:
@@ -57,4 +59,9 @@ SYSTEMS = ("slurm", "torque", "openpbs", "htcondor")
 
 def make(system: str, options: Mapping[str, str] | None = None, run: Run = process.run) -> Batch:
     """The adapter of batch system `system`, one of SYSTEMS.  Raises BadArgument."""
-    raise errors.BadArgument(what="batch system", value=system, why=f"not one of {', '.join(SYSTEMS)}")
+    from vafnebula.scale.batch import slurm
+
+    kinds: dict[str, type[Batch]] = {"slurm": slurm.Slurm}
+    if system not in kinds:
+        raise errors.BadArgument(what="batch system", value=system, why=f"not one of {', '.join(SYSTEMS)}")
+    return kinds[system](options, run)
