@@ -10,6 +10,7 @@ from vafnebula.cli.context import context
 from vafnebula.cli.demo import demo
 from vafnebula.cli.lab import lab
 from vafnebula.cli.net import net
+from vafnebula.cli.scale import scale
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,3 +24,4 @@ main.add_command(context)
 main.add_command(demo)
 main.add_command(lab)
 main.add_command(net)
+main.add_command(scale)

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vafnebula import errors
+from vafnebula.one.api import Service
 from vafnebula.one.template import Single, Template
 from vafnebula.one.vms import Client, Listed, Refused, Unanswered, Unsent
 from vafnebula.scale.model import (
@@ -28,6 +30,7 @@ from vafnebula.scale.model import (
     Vm,
     VmState,
 )
+from vafnebula.scale.policy import Reference
 
 PENDING, HOLD, ACTIVE, DONE = 1, 2, 3, 6
 PROLOG, BOOT, RUNNING, UNKNOWN = 1, 2, 3, 16
@@ -107,14 +110,23 @@ class Cloud:
         self._client.terminate(vm.id, action.hard)
         return "terminated at once" if action.hard else "told to shut down"
 
-    def template(self, reference: str) -> int:
-        """The id of a template that is named by id or by name.  Raises Refused, Unsent, Unanswered."""
-        if reference.isascii() and reference.isdigit():
-            return int(reference)
-        found = self._client.templates()
-        if reference not in found:
-            raise Refused(method=f"template {reference!r}", why="there is none of that name")
-        return found[reference]
+    def resolve(
+        self, references: Collection[Reference], services: Callable[[], Sequence[Service]]
+    ) -> dict[Reference, int]:
+        """The ids of templates that the policy file names.  Raises Refused when one is missing, Unsent, Unanswered.
+
+        `services` lists OneFlow's service templates; it is asked only when a role is named.
+        """
+        known = self._client.templates() if any(len(r) == 1 for r in references) else {}
+        found: dict[Reference, int] = {(name,): number for name, number in known.items()}
+        if any(len(r) == 2 for r in references):
+            found |= {
+                (s.name, role["name"]): _template_of(role) for s in services() for role in s.body.get("roles", ())
+            }
+        for reference in references:
+            if found.get(reference, -1) < 0:
+                raise Refused(method=f"template {' / '.join(reference)}", why="there is none of that name")
+        return {r: found[r] for r in references}
 
     def _is_ours(self, vm: Listed, user: str) -> bool:
         return vm.owner == user and vm.labels.get(POOL_LABEL, "") in self._pools
@@ -149,6 +161,12 @@ def state_of(state: int, lcm: int) -> VmState:
 def happened(error: errors.Error) -> bool | None:
     """Whether OpenNebula acted on a call that failed so: False, or None when nobody knows."""
     return None if isinstance(error, Unanswered) else False if isinstance(error, (Refused, Unsent, NotOurs)) else None
+
+
+def _template_of(role: Mapping[str, Any]) -> int:
+    """The VM template of a role: 7.x says template_id, 6.10 vm_template."""
+    number = role.get("template_id", role.get("vm_template", -1))
+    return int(number) if str(number).isdigit() else -1
 
 
 def _check(pattern: str) -> None:

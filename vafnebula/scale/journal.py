@@ -96,8 +96,11 @@ class Journal:
             raise NotWritten(path=self._path, why=e.strerror) from e
 
     def close(self) -> None:
-        os.close(self._file)
-        os.close(self._lock)
+        """Let go of the journal; again is harmless."""
+        for file in (self._file, self._lock):
+            if file >= 0:
+                os.close(file)
+        self._file = self._lock = -1
 
     def _open(self) -> int:
         new = not self._path.exists()

@@ -205,7 +205,7 @@ class ServiceSection(_Section):
     api_timeout: Duration = 20.0
     node_name: Text = "vaf-{vm}"
     local: Absolute = "/run/vafnebula/scale-api.sock"
-    listen: Annotated[str, Field(pattern=r"^[0-9A-Za-z.:\[\]-]+:[0-9]{1,5}$")] | None = None
+    listen: Annotated[str, Field(pattern=r"^([0-9.]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}$")] | None = None
     token_file: Absolute | None = None
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.fakes.oned import SESSION, Raw
 from tests.fakes.opennebula import ACTIVE, BOOT, DONE, RUNNING, Kind, OpenNebula
 from vafnebula.one import rpc
+from vafnebula.one.api import Service
 from vafnebula.one.vms import Client, Refused, Unanswered, Unsent
 from vafnebula.scale.cloud import BadNodeName, Cloud, NotOurs, happened, state_of
 from vafnebula.scale.model import Shape, Start, Terminate
@@ -124,10 +125,13 @@ def test_a_server_that_drips_is_left_at_the_deadline() -> None:
 
 
 def test_templates_have_names(one: OpenNebula) -> None:
-    assert cloud(one).template("big") == 6
-    assert cloud(one).template("17") == 17
-    with pytest.raises(Refused, match="there is none of that name"):
-        cloud(one).template("small")
+    roles = [{"name": "old", "vm_template": 6}, {"name": "new", "template_id": 7}, {"name": "none"}]
+    flow = [Service(1, "cluster", {"roles": roles})]
+    wanted = {("big",), ("cluster", "old"), ("cluster", "new")}
+    assert cloud(one).resolve(wanted, lambda: flow) == {("big",): 6, ("cluster", "old"): 6, ("cluster", "new"): 7}
+    for missing in [("small",), ("cluster", "none"), ("farm", "old")]:
+        with pytest.raises(Refused, match="there is none of that name"):
+            cloud(one).resolve({missing}, lambda: flow)
 
 
 @pytest.mark.parametrize(("raft", "leads"), [(0, True), (1, False), (2, False), (3, True)])
