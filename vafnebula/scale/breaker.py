@@ -4,7 +4,9 @@
     open        boots failed: nothing starts until the delay is over
     half-open   the delay is over: one VM at a time, until one joins
 
-Failures of VMs that were started before the last counted failure belong to the same wave: they teach nothing new.
+Failures of VMs that were started before the last counted failure belong to the same wave: they teach nothing new.  Nor
+does one of which a sibling, started no earlier, has joined: the template is good then.  A VM that joins and soon dies
+is no success, but only the second in a row counts: jobs may kill a VM.
 """
 
 from __future__ import annotations
@@ -25,26 +27,27 @@ def key(pool: str, template: str) -> str:
 
 def failed(breaker: Breaker, started: float, clock: float, why: str, *, late: bool) -> Breaker:
     """After a VM that was `started` then did not join; `late` when it merely ran out of time."""
-    if breaker.failures and started <= breaker.last:
+    if started <= breaker.proof or (breaker.failures and started <= breaker.last):
         return breaker
     grown = breaker.late + 1 if late else breaker.late
     return replace(breaker, failures=breaker.failures + 1, last=clock, late=grown, why=why)
 
 
 def fizzled(breaker: Breaker, started: float, clock: float, why: str) -> Breaker:
-    """After a VM joined and died before it had a job."""
+    """After a VM joined and died before it had done any good."""
     if breaker.fizzled and started <= breaker.last:
         return breaker
     return replace(breaker, fizzled=breaker.fizzled + 1, last=clock, why=why)
 
 
-def joined(breaker: Breaker, seconds: float) -> Breaker:
-    """After a VM joined, `seconds` after it had a host."""
-    return replace(breaker, failures=0, late=0, boots=(*breaker.boots, seconds)[-REMEMBERED:])
+def joined(breaker: Breaker, started: float, seconds: float) -> Breaker:
+    """After a VM that was `started` then joined, `seconds` after it had a host."""
+    boots = (*breaker.boots, seconds)[-REMEMBERED:]
+    return replace(breaker, failures=0, late=0, boots=boots, proof=max(breaker.proof, started))
 
 
 def served(breaker: Breaker) -> Breaker:
-    """After a VM had a job, or lived long enough without."""
+    """After a VM was free again after a job, or lived long enough."""
     return replace(breaker, fizzled=0) if breaker.fizzled else breaker
 
 
@@ -58,7 +61,7 @@ def come_alive(breaker: Breaker, timers: Timers, policy: Policy) -> float:
 
 def allowance(breaker: Breaker, coming: int, clock: float, policy: Policy) -> tuple[int, Reason]:
     """How many VMs may start while `coming` have not joined yet, and the state of the breaker."""
-    level = max(breaker.failures, breaker.fizzled)
+    level = max(breaker.failures, breaker.fizzled - 1)
     if not level:
         if breaker.boots:
             return max(0, policy.booting - coming), Reason("closed", f"works; at most {policy.booting} boot at a time")

@@ -67,14 +67,17 @@ class Grow:
         self.total = Usage()
         self.used = {p.name: Usage() for p in policy.pools}
         self.coming: Counter[str] = Counter()
+        self.undecided: Counter[str] = Counter()
         self.started: Counter[str] = Counter()
         self.budget = 0 if hold else policy.starts
         self.out = Growth()
         for u in farm.units:
             self.total.add(u.shape)
             self.used[u.pool.name].add(u.shape)
-            if u.coming and u.template:
-                self.coming[breaker.key(u.pool.name, u.template.name)] += 1
+            if u.template:
+                key = breaker.key(u.pool.name, u.template.name)
+                self.coming[key] += u.coming
+                self.undecided[key] += u.life == "ready" and u.memory is not None and not u.memory.proven
 
     def run(self, groups: Sequence[Group]) -> Growth:
         shapes: dict[str, ShapeMemory] = {
@@ -103,7 +106,8 @@ class Grow:
         """How many VMs of `template` may start now, and what bounds them most."""
         key = breaker.key(pool.name, template.name)
         state = self.memory.breakers.get(key, Breaker())
-        by_breaker, verdict = breaker.allowance(state, self.coming[key], self.memory.clock, self.policy)
+        under_way = self.coming[key] + (self.undecided[key] if state.fizzled > 1 else 0)
+        by_breaker, verdict = breaker.allowance(state, under_way, self.memory.clock, self.policy)
         bounds = [
             (by_breaker, verdict),
             (

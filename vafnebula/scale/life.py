@@ -146,11 +146,11 @@ class _Look:
         clock, up = self.clock, node is not None and node.state == "up"
         new = m.id not in self.before.vms
         if m.booted is None and vm.state != "pending":
-            m = replace(m, booted=clock)
+            m = replace(m, booted=m.seen if new else clock)
         if m.gone is not None:
             m = replace(m, gone=None)
         if node is not None and up:
-            m = self.seen_up(m, node, jobs, adopted=new and m.request not in self.before.requests)
+            m = self.seen_up(m, node, jobs, pool, adopted=new and m.request not in self.before.requests)
         elif m.joined is not None:
             self.joined += m.stopped is None
             if m.lost is None:
@@ -160,18 +160,21 @@ class _Look:
             m = replace(m, drained=clock)  # by a former self
         return self.judge(vm, m, pool, jobs, up=up)
 
-    def seen_up(self, m: VmMemory, node: Node, jobs: int, *, adopted: bool) -> VmMemory:
+    def seen_up(self, m: VmMemory, node: Node, jobs: int, pool: Pool, *, adopted: bool) -> VmMemory:
         clock = self.clock
         if m.joined is None:
             m = replace(m, joined=clock)
             if not adopted:
                 booted = m.seen if m.booted is None else m.booted
-                self.tell(m, breaker.joined(self.breaker(m), clock - booted))
+                self.tell(m, breaker.joined(self.breaker(m), m.seen, clock - booted))
         self.joined += m.stopped is None
         ran = node.last_busy != m.last_busy and m.last_busy != 0.0
+        age = clock - (clock if m.joined is None else m.joined)
+        if not m.proven and ((m.served and not jobs) or age >= pool.timers.job_alive):
+            m = replace(m, proven=True)
+            self.tell(m, breaker.served(self.breaker(m)))
         if jobs or ran:
             m = replace(m, served=True)
-            self.tell(m, breaker.served(self.breaker(m)))
         idle = None if jobs else clock if ran or m.idle is None else m.idle
         return replace(m, idle=idle, lost=None, last_busy=node.last_busy, failed=None)
 
@@ -183,7 +186,7 @@ class _Look:
             why = f"failed: {vm.why or 'OpenNebula does not say why'}"
             if m.joined is None:
                 self.fail(m.pool, m.template, m.seen, why)
-            elif not m.served:
+            elif not m.proven:
                 self.tell(m, breaker.fizzled(self.breaker(m), m.seen, self.clock, f"joined and then {why}"))
             return replace(m, failed=self.clock)
         if m.joined is None and vm.state in ("pending", "booting", "running"):
@@ -194,11 +197,9 @@ class _Look:
                 self.fail(m.pool, m.template, m.seen, f"{why} within {span(limit)}", late=True)
                 return replace(m, failed=self.clock)
         if m.lost is not None and not jobs and not self.holding and self.clock - m.lost >= pool.timers.stale_node:
-            if not m.served:
+            if not m.proven:
                 self.tell(m, breaker.fizzled(self.breaker(m), m.seen, self.clock, "joined and then its node was lost"))
             return replace(m, failed=self.clock)
-        if m.joined is not None and not m.served and up and self.clock - m.joined >= pool.timers.job_alive:
-            self.tell(m, breaker.served(self.breaker(m)))
         return m
 
     def life(self, vm: Vm, m: VmMemory, node: Node | None, jobs: int, pool: Pool) -> tuple[Life, str]:
@@ -236,7 +237,7 @@ class _Look:
         if m.stopped is None and m.failed is None:
             if m.joined is None:
                 self.fail(m.pool, m.template, m.seen, "vanished before it joined")
-            elif not m.served:
+            elif not m.proven:
                 self.tell(m, breaker.fizzled(self.breaker(m), m.seen, self.clock, "joined and vanished"))
             m = replace(m, failed=self.clock)
         return m if node is not None else None

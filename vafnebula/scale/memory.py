@@ -31,9 +31,9 @@ class VmMemory:
     """What happened to a VM, each as the time when it was first seen, None when it was not.
 
     `seen`: in OpenNebula; `booted`: given a host; `joined`: its node up; `idle`: without job, since; `served`: it ever
-    had one; `lost`: its node down or absent, since; `drained`: we decided to drain it; `stopped`: to terminate it,
-    last; `failed`: OpenNebula says so, or its time was up; `gone`: OpenNebula does not list it any more; `removed`: we
-    asked the batch system to forget its node, last.
+    had one; `proven`: it was free again after a job, or lived long enough; `lost`: its node down or absent, since;
+    `drained`: we decided to drain it; `stopped`: to terminate it, last; `failed`: OpenNebula says so, or its time was
+    up; `gone`: OpenNebula does not list it any more; `removed`: we asked the batch system to forget its node, last.
     """
 
     id: int
@@ -46,6 +46,7 @@ class VmMemory:
     joined: float | None = None
     idle: float | None = None
     served: bool = False
+    proven: bool = False
     last_busy: float = 0.0
     lost: float | None = None
     drained: float | None = None
@@ -60,13 +61,14 @@ class Breaker:
     """A template's history: boot failures in a row, the clock of the last, and recent seconds from boot to join.
 
     `late` counts waves of boots in a row that ran out of time, each of which doubles the next one's.  `fizzled` counts
-    VMs in a row that joined and died without ever having had a job.
+    VMs in a row that joined and soon died, with their first jobs.  `proof` is the latest start of a VM that joined.
     """
 
     failures: int = 0
     last: float = 0.0
     late: int = 0
     fizzled: int = 0
+    proof: float = -1.0
     boots: tuple[float, ...] = ()
     why: str = ""
 
