@@ -122,7 +122,7 @@ class OpenNebula:
         kinds: dict[int, Kind],
         started: Callable[[Machine], None] = lambda vm: None,
         ended: Callable[[Machine], None] = lambda vm: None,
-        port: int = 0,
+        listener: socket.socket | None = None,
     ) -> None:
         self.kinds, self.started, self.ended = kinds, started, ended
         self.vms: dict[int, Machine] = {}
@@ -136,7 +136,10 @@ class OpenNebula:
         self.refused: dict[str, str] = {}
         self.lock = threading.RLock()
         self.next = 1
-        self._server = _Server(("127.0.0.1", port), _Handler, logRequests=False)
+        listener = listener or socket.create_server(("127.0.0.1", 0))
+        self._server = _Server(listener.getsockname(), _Handler, logRequests=False, bind_and_activate=False)
+        self._server.socket.close()
+        self._server.socket = listener
         self._server.world = self
         for name in (
             "vmpool.infoextended",

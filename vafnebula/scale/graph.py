@@ -69,7 +69,7 @@ def _body(points: Sequence[Point]) -> str:
 
 def _round_up(value: float) -> float:
     """The next round number, even, so that its half is whole."""
-    return next(float(m * 10**e) for e in range(7) for m in (2, 4, 10) if m * 10**e >= value)
+    return next(float(m * 10**e) for e in range(7) for m in (2, 4, 6, 8, 10) if m * 10**e >= value)
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:

@@ -122,7 +122,13 @@ class Farm:
         busy = {w.host for w in self.work if not w.done}
         nodes = tuple(
             Node(
-                f"vaf-{m.id}", ONE, Shape(0) if m.id in busy else ONE, "up", bool(m.draining), m.draining, m.id in busy
+                f"vaf-{m.id}",
+                ONE,
+                Shape(0) if m.id in busy else ONE,
+                "up",
+                bool(m.draining),
+                m.draining,
+                int(m.id in busy),
             )
             for m in self.machines.values()
             if self.up(m)
