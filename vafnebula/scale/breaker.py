@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from vafnebula.scale.clock import span
 from vafnebula.scale.memory import Breaker
-from vafnebula.scale.model import Policy, Reason, Timers
+from vafnebula.scale.model import Policy, Reason, Shape, Timers
 
 REMEMBERED = 20
 
@@ -44,6 +44,29 @@ def joined(breaker: Breaker, started: float, seconds: float) -> Breaker:
     """After a VM that was `started` then joined, `seconds` after it had a host."""
     boots = (*breaker.boots, seconds)[-REMEMBERED:]
     return replace(breaker, failures=0, late=0, boots=boots, proof=max(breaker.proof, started))
+
+
+def taught(breaker: Breaker, claimed: Shape, seen: Shape) -> Breaker:
+    """After a VM of a template that was to offer `claimed` came up as `seen`: jobs will be measured by that.
+
+    Without this a job of 8 GiB would start one VM of 8 GiB after the other, each of which has 7.8 for jobs.
+    """
+    sizes = (min(claimed.cores, seen.cores), min(claimed.memory, seen.memory), min(claimed.gpus, seen.gpus))
+    queues, old = seen.queues or claimed.queues, breaker.real
+    if (
+        old is not None
+        and breaker.claimed == claimed
+        and (old.cores, old.memory, old.gpus) == sizes
+        and (old.features, old.queues) == (seen.features, queues)
+    ):
+        return breaker
+    real = Shape(*sizes, seen.features, queues)
+    return replace(breaker, claimed=claimed, real=real)
+
+
+def offer(breaker: Breaker, claimed: Shape) -> Shape:
+    """What a VM of a template offers to jobs, as far as is known."""
+    return breaker.real if breaker.real is not None and breaker.claimed == claimed else claimed
 
 
 def served(breaker: Breaker) -> Breaker:

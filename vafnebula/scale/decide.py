@@ -14,8 +14,8 @@ from vafnebula.scale import breaker, clock, demand, guards, life
 from vafnebula.scale.fit import Bin
 from vafnebula.scale.grow import Grow, Growth, name
 from vafnebula.scale.life import Farm, Unit
-from vafnebula.scale.memory import Memory
-from vafnebula.scale.model import Action, Policy, Pool, PoolView, Reason, Reasons, Snapshot, VmView
+from vafnebula.scale.memory import Breaker, Memory
+from vafnebula.scale.model import Action, Policy, Pool, PoolView, Reason, Reasons, Shape, Snapshot, VmView
 from vafnebula.scale.shrink import Shrink
 
 
@@ -55,8 +55,16 @@ def supply(farm: Farm) -> list[Bin]:
         if u.life == "draining" and u.node is not None and u.node.state == "up" and not u.jobs:
             bins.append(Bin.of("reclaim", name(u), u.node.free))
     coming = sorted((u for u in farm.units if u.coming), key=lambda u: (u.life, u.id, u.request))
-    bins += [Bin.of("coming", name(u), u.shape) for u in coming]
+    bins += [Bin.of("coming", name(u), _promise(farm, u)) for u in coming]
     return bins
+
+
+def _promise(farm: Farm, unit: Unit) -> Shape:
+    """What a VM on its way will offer."""
+    if unit.template is None:
+        return unit.shape
+    state = farm.memory.breakers.get(breaker.key(unit.pool.name, unit.template.name), Breaker())
+    return breaker.offer(state, unit.template.shape)
 
 
 def _busiest(unit: Unit) -> tuple[bool, float, int]:

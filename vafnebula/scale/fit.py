@@ -1,12 +1,13 @@
 """Demand onto room: what finds place in free slots, in VMs on their way, and how many new VMs the rest needs.  Pure.
 
 A group of n jobs on k different nodes each fits when the sum over all bins of min(times it holds, n) is at least n x k
-(deal the pieces out in turn: no job meets a bin twice).  That makes groups, not jobs, the unit of work.
+(deal the pieces out in turn: no job meets a bin twice).  That makes groups, not jobs, the unit of work.  Jobs whose
+pieces may share a node need no such limit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Callable, Literal
 
@@ -93,19 +94,20 @@ def largest(most: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def capacity(rooms: Sequence[tuple[Bin, int]], jobs: int) -> int:
-    """Pieces that `jobs` jobs can have in `rooms` without a job meeting a bin twice."""
-    return sum(min(times, jobs) for _, times in rooms)
+def capacity(group: Group, jobs: int, rooms: Sequence[tuple[Bin, int]]) -> int:
+    """Pieces that `jobs` jobs of `group` can have in `rooms`."""
+    most = group.most(jobs)
+    return sum(min(times, most) for _, times in rooms)
 
 
 def put(group: Group, jobs: int, rooms: Sequence[tuple[Bin, int]]) -> dict[Kind, int]:
     """Take room for `jobs` jobs, first bins first.  Returns pieces by kind of bin."""
     pieces: dict[Kind, int] = {}
-    left = jobs * group.nodes
+    left, most = jobs * group.nodes, group.most(jobs)
     for b, times in rooms:
         if left <= 0:
             break
-        n = min(times, jobs, left)
+        n = min(times, most, left)
         b.take(group.shape, n)
         left -= n
         pieces[b.kind] = pieces.get(b.kind, 0) + n
@@ -115,7 +117,7 @@ def put(group: Group, jobs: int, rooms: Sequence[tuple[Bin, int]]) -> dict[Kind,
 def place(group: Group, jobs: int, bins: Sequence[Bin], *, foreign: bool = True) -> Placed:
     """Put as many of `jobs` jobs of `group` as find room in `bins`."""
     rooms = room(group.shape, bins, foreign=foreign)
-    fit = largest(jobs, lambda n: capacity(rooms, n) >= n * group.nodes)
+    fit = largest(jobs, lambda n: capacity(group, n, rooms) >= n * group.nodes)
     pieces = put(group, fit, rooms)
     soon = -(-pieces.get("coming", 0) // group.nodes)
     return Placed(now=fit - soon, coming=soon, foreign="foreign" in pieces)
@@ -123,20 +125,20 @@ def place(group: Group, jobs: int, bins: Sequence[Bin], *, foreign: bool = True)
 
 def vms_for(group: Group, jobs: int, offer: Shape, rooms: Sequence[tuple[Bin, int]]) -> int | None:
     """New VMs of `offer` so that `jobs` jobs fit beside what is in `rooms`; None when no number would do."""
-    times = min(offer.holds(group.shape), jobs)
-    missing = jobs * group.nodes - capacity(rooms, jobs)
+    times = min(offer.holds(group.shape), group.most(jobs))
+    missing = jobs * group.nodes - capacity(group, jobs, rooms)
     if missing <= 0:
         return 0
     return -(-missing // times) if times else None
 
 
 def cheapest(
-    group: Group, jobs: int, templates: Sequence[Template], rooms: Sequence[tuple[Bin, int]]
-) -> list[Template]:
-    """The templates that could run `group`, the cheapest way to run `jobs` of it first."""
+    group: Group, jobs: int, options: Iterable[tuple[Template, Shape]], rooms: Sequence[tuple[Bin, int]]
+) -> list[tuple[Template, Shape]]:
+    """The templates that could run `group` with what they really offer, the cheapest way to run `jobs` of it first."""
     priced = []
-    for t in templates:
-        vms = vms_for(group, jobs, t.shape, rooms)
-        if vms is not None and t.shape.holds(group.shape):
-            priced.append((vms * t.price, t.price, t.name, t))
+    for t, offer in options:
+        vms = vms_for(group, jobs, offer, rooms)
+        if vms is not None and offer.holds(group.shape):
+            priced.append((vms * t.price, t.price, t.name, (t, offer)))
     return [p[3] for p in sorted(priced, key=lambda p: p[:3])]

@@ -126,7 +126,7 @@ class Grow:
             serial = self.memory.serial + len(self.out.starts) + 1
             request = f"{self.memory.farm}-{serial}"
             self.out.starts.append(Start(pool.name, template.name, template.id, request, template.shape, why))
-            made.append(Bin.of("new", request, template.shape))
+            made.append(Bin.of("new", request, self.offer(pool, template)))
         self.coming[breaker.key(pool.name, template.name)] += count
         self.budget -= count
         for usage in (self.total, self.used[pool.name]):
@@ -145,15 +145,8 @@ class Grow:
             reason = futile.why(before, clock)
         elif left:
             placed.started, reason = self.more(group, left, foreign=foreign)
-        view = ShapeView(
-            group.shape,
-            group.nodes,
-            group.waiting,
-            placed.now,
-            placed.coming,
-            placed.started,
-            _told(placed, left, reason),
-        )
+        counts = (group.waiting, placed.now, placed.coming, placed.started)
+        view = ShapeView(group.shape, group.nodes, *counts, _told(placed, left, reason), group.spread)
         self.out.shapes.append(view)
         return futile.learned(before, group, placed, clock, self.policy)
 
@@ -161,24 +154,23 @@ class Grow:
         """Start VMs for `jobs` jobs.  Returns for how many it was possible, and why not for all."""
         rooms = fit.room(group.shape, self.bins, foreign=foreign)
         owner = {id(t): p for p in self.policy.pools for t in p.templates}
-        options = fit.cheapest(group, jobs, [t for p in self.policy.pools for t in p.templates], rooms)
+        every = [(t, self.offer(p, t)) for p in self.policy.pools for t in p.templates]
+        options = fit.cheapest(group, jobs, every, rooms)
         if not options:
-            return 0, Reason("fits-nothing", f"no template offers {group.shape}" + " on one VM" * (group.nodes > 1))
+            return 0, self.fits_nothing(group, every)
         done, refusals = 0, []
-        for template in options:
+        for template, offer in options:
             pool = owner[id(template)]
             most, refusal = self.allowed(pool, template)
             left = jobs - done
 
-            def enough(
-                n: int, offer: Shape = template.shape, most: int = most, rooms: list[tuple[Bin, int]] = rooms
-            ) -> bool:
+            def enough(n: int, offer: Shape = offer, most: int = most, rooms: list[tuple[Bin, int]] = rooms) -> bool:
                 vms = fit.vms_for(group, n, offer, rooms)
                 return vms is not None and vms <= most
 
             n = fit.largest(left, enough)
             if n:
-                vms = fit.vms_for(group, n, template.shape, rooms) or 0
+                vms = fit.vms_for(group, n, offer, rooms) or 0
                 why = (
                     f"{group.waiting} job{'s' * (group.waiting != 1)} of {group.shape} wait{'s' * (group.waiting == 1)}"
                 )
@@ -189,8 +181,19 @@ class Grow:
             if done == jobs:
                 return done, None
             refusals.append(self.allowed(pool, template)[1] if n else refusal)
-        texts = dict.fromkeys(f"{t.name}: {r.text}" for t, r in zip(options, refusals))
+        texts = dict.fromkeys(f"{t.name}: {r.text}" for (t, _), r in zip(options, refusals))
         return done, Reason(refusals[0].what, "; ".join(texts))
+
+    def offer(self, pool: Pool, template: Template) -> Shape:
+        state = self.memory.breakers.get(breaker.key(pool.name, template.name), Breaker())
+        return breaker.offer(state, template.shape)
+
+    def fits_nothing(self, group: Group, every: Sequence[tuple[Template, Shape]]) -> Reason:
+        text = f"no template offers {group.shape}" + " on one VM" * (group.nodes > 1)
+        less = [
+            f"{t.name} has only {real} for jobs" for t, real in every if t.shape.holds(group.shape) and real != t.shape
+        ]
+        return Reason("fits-nothing", "; ".join([text, *less]))
 
     def fill_up(self, pool: Pool) -> None:
         """The least number of VMs, and the warm ones: idle or coming, and not needed by any job."""

@@ -58,6 +58,13 @@ class Farm:
     joined: int = 0
 
 
+def changed(m: VmMemory, **facts: object) -> VmMemory:
+    """`m` with `facts`; most often it is the same, and then no time is spent."""
+    if all(getattr(m, k) == v for k, v in facts.items()):
+        return m
+    return replace(m, **facts)  # type: ignore[arg-type]
+
+
 def look(snapshot: Snapshot, memory: Memory, policy: Policy) -> Farm:
     """What a good snapshot says about every VM of ours.  `memory` has been ticked."""
     return _Look(snapshot, memory, policy).farm()
@@ -70,6 +77,10 @@ class _Look:
         self.breakers: dict[str, Breaker] = dict(memory.breakers)
         self.vms = {v.id: v for v in sorted(snapshot.vms, key=lambda v: v.id) if policy.pool(v.pool)}
         self.nodes = {n.name: n for n in sorted(snapshot.nodes, key=lambda n: n.name)}
+        short: dict[str, list[Node]] = {}
+        for n in self.nodes.values():
+            short.setdefault(n.name.split(".")[0], []).append(n)
+        self.by_label = {label: found[0] for label, found in short.items() if len(found) == 1}
         self.by_vm = {n.vm: n for n in self.nodes.values() if n.vm is not None}
         self.holding = memory.hold is not None and self.clock - memory.hold < policy.loss_hold
         self.busy: dict[str, int] = {}
@@ -95,9 +106,9 @@ class _Look:
                     kept[m.id] = ghost
                     taken.add(ghost.node)
                     units += self.ghost(ghost)
-        requests = {}
+        requests, seen = {}, {vm.request for vm in self.vms.values()}
         for r in self.before.requests.values():
-            if any(vm.request == r.id for vm in self.vms.values()):
+            if r.id in seen:
                 continue
             if self.clock - r.at >= self.policy.request_lost:
                 self.fail(r.pool, r.template, r.at, "was asked for and never seen")
@@ -124,7 +135,9 @@ class _Look:
         return max(node.jobs, self.busy.get(node.name, 0))
 
     def node(self, vm: Vm, m: VmMemory) -> Node | None:
-        return self.by_vm.get(vm.id) or self.nodes.get(vm.node or m.node)
+        """By the id that the batch system carries, or by name, with or without its domain."""
+        name = vm.node or m.node
+        return self.by_vm.get(vm.id) or self.nodes.get(name) or self.by_label.get(name)
 
     def unit(self, vm: Vm) -> Unit:
         pool = self.policy.pool(vm.pool)
@@ -134,7 +147,7 @@ class _Look:
         m = self.before.vms.get(vm.id) or self.adopted(vm)
         node = self.node(vm, m)
         jobs = self.jobs(node) if node else self.busy.get(vm.node or m.node, 0)
-        m = self.learn(vm, replace(m, node=node.name if node else m.node or vm.node), node, jobs, pool)
+        m = self.learn(vm, changed(m, node=node.name if node else m.node or vm.node), node, jobs, pool)
         life, why = self.life(vm, m, node, jobs, pool)
         return Unit(vm.id, pool, template, m, life, vm.request, shape, vm, node, jobs, why)
 
@@ -167,6 +180,9 @@ class _Look:
             if not adopted:
                 booted = m.seen if m.booted is None else m.booted
                 self.tell(m, breaker.joined(self.breaker(m), m.seen, clock - booted))
+        template = pool.template(m.template)
+        if template is not None:
+            self.tell(m, breaker.taught(self.breaker(m), template.shape, node.total))
         self.joined += m.stopped is None
         ran = node.last_busy != m.last_busy and m.last_busy != 0.0
         age = clock - (clock if m.joined is None else m.joined)
@@ -174,9 +190,9 @@ class _Look:
             m = replace(m, proven=True)
             self.tell(m, breaker.served(self.breaker(m)))
         if jobs or ran:
-            m = replace(m, served=True)
+            m = changed(m, served=True)
         idle = None if jobs else clock if ran or m.idle is None else m.idle
-        return replace(m, idle=idle, lost=None, last_busy=node.last_busy, failed=None)
+        return changed(m, idle=idle, lost=None, last_busy=node.last_busy, failed=None)
 
     def judge(self, vm: Vm, m: VmMemory, pool: Pool, jobs: int, *, up: bool) -> VmMemory:
         """Whether it has failed, and if so whose fault it is."""

@@ -62,6 +62,7 @@ class Breaker:
 
     `late` counts waves of boots in a row that ran out of time, each of which doubles the next one's.  `fizzled` counts
     VMs in a row that joined and soon died, with their first jobs.  `proof` is the latest start of a VM that joined.
+    `real` is what such a VM turned out to offer when the policy claimed `claimed`.
     """
 
     failures: int = 0
@@ -71,6 +72,8 @@ class Breaker:
     proof: float = -1.0
     boots: tuple[float, ...] = ()
     why: str = ""
+    claimed: Shape | None = None
+    real: Shape | None = None
 
 
 @dataclass(frozen=True)

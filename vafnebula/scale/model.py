@@ -78,9 +78,10 @@ JobState = Literal["waiting", "held", "running"]
 class Job:
     """A job, or one element of a job array.
 
-    `shape` is what it needs on each of `nodes` different nodes.  `state` is waiting only when a VM could help: what
-    waits for anything else (a dependency, a licence, a date, an array's own limit) is held, and `why` says for what,
-    in the batch system's word.  `since` is the time of submission; `hosts` are the nodes that it runs on.
+    `shape` is what it needs on each of `nodes` nodes, which must differ if it is to be `spread`.  `state` is waiting
+    only when a VM could help: what waits for anything else (a dependency, a licence, a date, an array's own limit) is
+    held, and `why` says for what, in the batch system's word.  `since` is the time of submission; `hosts` are the
+    nodes that it runs on.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Job:
     hosts: tuple[str, ...] = ()
     user: str = ""
     name: str = ""
+    spread: bool = True
 
 
 NodeState = Literal["up", "down"]
@@ -407,6 +409,7 @@ class ShapeView:
     coming: int
     started: int
     reason: Reason
+    spread: bool = True
 
 
 @dataclass(frozen=True)
@@ -425,7 +428,7 @@ class Reasons:
         if job.state == "held":
             return Reason("held", f"a VM would not help: the batch system says {job.why or 'held'}")
         for view in self.shapes:
-            if view.shape == job.shape and view.nodes == job.nodes:
+            if (view.shape, view.nodes, view.spread) == (job.shape, job.nodes, job.spread or job.nodes <= 1):
                 return view.reason
         return Reason("unseen", "it was not in the last snapshot")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vafnebula.scale.model import (
     Action,
@@ -50,8 +50,8 @@ class Faults:
     `boot` is the range from host to join.  `broken` templates never join; `fizzling` ones join and die.  A VM dies
     under its jobs after `life` seconds on average.  `lag` delays what OpenNebula lists.  `refuse` and `unanswered` are
     chances of a call, of which half are done when unanswered.  `partial` is the chance that a look at a source is
-    incomplete. `forget` is the chance per look that the batch system lists no node at all although it claims to be
-    complete.
+    incomplete.  `short` is the share of its memory that a VM keeps from jobs.  `forget` is the chance per look that the
+    batch system lists no node at all although it claims to be complete.
     """
 
     boot: tuple[float, float] = (25.0, 45.0)
@@ -64,6 +64,7 @@ class Faults:
     unanswered: float = 0.0
     partial: float = 0.0
     forget: float = 0.0
+    short: float = 0.0
     stop: float = 20.0
 
 
@@ -277,7 +278,9 @@ class World:
         if machine.gone is not None or machine.state != "running":
             return
         machine.joined = self.now
-        self.hosts[machine.node] = Host(machine.node, machine.template.shape, machine.id)
+        offer = machine.template.shape
+        offer = replace(offer, memory=int(offer.memory * (1 - self.faults.short)))
+        self.hosts[machine.node] = Host(machine.node, offer, machine.id)
         if machine.template.name in self.faults.fizzling:
             self.at(self.now + 1.0, lambda: self.die(machine))
         elif self.faults.life != float("inf"):
