@@ -84,6 +84,9 @@ class Scaler:
         leads, standby = self._leads(seen)
         if leads and not self.dry_run:
             self._settle(snapshot)
+        if snapshot.cloud.complete:
+            there = {vm.id for vm in snapshot.vms}
+            self.state = replace(self.state, memory=states.awake(self.state.memory, snapshot.now, there))
         decision = decide(snapshot, self.state.memory, self.state.policy(self.policy))
         failures: dict[str, str] = {}
         if not leads or self.dry_run:

@@ -11,7 +11,7 @@ standby, leading, reloaded, started, stopped: for the reader only
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -31,6 +31,9 @@ VERBS: dict[str, type[Any]] = {
     "terminate": Terminate,
     "remove": RemoveNode,
 }
+ABSENCE = 3600.0
+"""Seconds without a look after which VMs that are gone are simply gone."""
+
 _WORDS = {kind: verb for verb, kind in VERBS.items()}
 
 
@@ -118,6 +121,13 @@ def resumed(state: State) -> State:
         if isinstance(begun.action, Terminate):
             state = ended(state, act, False, "the scaler was restarted")
     return state
+
+
+def awake(memory: Memory, now: float, there: Collection[int]) -> Memory:
+    """The memory without VMs that went in hours in which nobody looked: that is no sudden loss of many."""
+    if memory.now is None or now - memory.now < ABSENCE:
+        return memory
+    return replace(memory, vms={k: v for k, v in memory.vms.items() if k in there})
 
 
 def decided(state: State, memory: Memory, actions: Iterable[Action], at: float) -> State:
