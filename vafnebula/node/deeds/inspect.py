@@ -14,7 +14,7 @@ from vafnebula.node import lvm
 from vafnebula.node.host import ENVIRONMENT, Host
 
 SUDO: dict[str, tuple[str, ...]] = {  # share/sudoers/vafnebula: programs, with their arguments where the rule has some
-    **{name: () for name in ("lvs", "vgs", "lvcreate", "lvremove", "lvchange", "lvextend", "lvrename", "mkfs.xfs")},
+    **dict.fromkeys(("lvs", "vgs", "lvcreate", "lvremove", "lvchange", "lvextend", "lvrename", "mkfs.xfs"), ()),
     "dmsetup": ("message", "vg--one--0-vaf--thinpool-tpool", "0", "release_metadata_snap"),
 }
 TOOLS = ("dd", "cmp", "qemu-img", "mkswap", "mkfs.xfs", "mkfs.ext4", "thin_check", "thin_delta")
