@@ -16,6 +16,7 @@
     │   ├── SudoRefused        the node's sudo rule is missing
     │   ├── NoVolumeGroup      the node has no VG for this system datastore
     │   ├── NoThinPool         the VG has no usable thin pool
+    │   ├── CannotMigrate      this OpenNebula, mode or datastore cannot do it: another way is named
     │   └── NotOurs            a volume or link that we did not make stands in the way
     ├── HostError        the node, now: wait, free something, repair
     │   ├── NoRoom             VG or thin pool is too full
@@ -24,6 +25,8 @@
     │   ├── VolumeExists       a volume of that name is already there
     │   ├── ImageChanged       the source changed while it was copied
     │   ├── CopyFailed         a copy was short, failed or did not compare equal
+    │   ├── NotCopied          a source may not go, because its copy is not there
+    │   ├── SourceDead         a disk cannot be had from a host that is taken for dead
     │   ├── BrokenSnapshot     a thick snapshot overflowed: its content is lost
     │   ├── CommandFailed      a command failed in a way nobody foresaw
     │   ├── SystemRefused      the operating system refused an operation on a file
@@ -129,6 +132,10 @@ class NoThinPool(SiteError):
     sentence = "{vg} has no usable thin pool {name}: {why}; create it, or set mode = thick for this datastore"
 
 
+class CannotMigrate(SiteError):
+    sentence = "{why}; {advice}"
+
+
 class NotOurs(SiteError):
     sentence = "{what} exists but was not made by vafnebula; remove or rename it by hand after looking at it"
 
@@ -159,6 +166,14 @@ class ImageChanged(HostError):
 
 class CopyFailed(HostError):
     sentence = "copy of {source} failed: {why}; check disk and datastore of the node, then retry"
+
+
+class NotCopied(HostError):
+    sentence = "{what} of VM {vm} has no complete copy at the destination, so nothing is removed; recover with --retry"
+
+
+class SourceDead(HostError):
+    sentence = "{host} is taken for dead and {why}; {advice}"
 
 
 class BrokenSnapshot(HostError):

@@ -25,6 +25,7 @@ ORIGIN_PREFIX = "vaf-origin-"
 FILL_PREFIX = "vaf-fill-"
 COMPLETE = "vaf.complete"
 PINNED = "vaf.pinned"
+PARTIAL = "vaf.partial"  # of a disk whose content is not there yet
 DEVICES = "/dev"
 
 MAX_ID = 2**31 - 1
@@ -71,6 +72,11 @@ def digest(*parts: str) -> str:
     """A digest of the parts, as hex digits: equal parts give equal digests on every node and for ever."""
     made: str = blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
     return made
+
+
+def hasher() -> blake2b:
+    """For content: 32 bytes, as fast as a disk."""
+    return blake2b(digest_size=32)
 
 
 def device(vg_name: str, volume: str) -> str:

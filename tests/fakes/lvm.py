@@ -123,6 +123,8 @@ class FakeLvm:
 
     def run(self, argv: Sequence[str]) -> tuple[int, bytes, bytes]:
         """Exit code, stdout and stderr of one LVM command."""
+        if argv[0] == "dmsetup":
+            return 1, b"", b"Device does not exist.\n"
         program, options, words, limit = _parse(argv)
         with self.metadata() as vgs:
             try:
@@ -137,6 +139,9 @@ class FakeLvm:
         return json.dumps({"report": [{"lv": rows}]}).encode()
 
     def _vgs(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
+        if not words:
+            assert _report(options) == ["vg_name"]
+            return json.dumps({"report": [{"vg": [{"vg_name": name} for name in vgs]}]}).encode()
         _, vg = _vg(vgs, words)
         assert _report(options) == ["vg_free"]
         return json.dumps({"report": [{"vg": [{"vg_free": str(vg.free)}]}]}).encode()

@@ -11,22 +11,33 @@ from hypothesis import strategies as st
 from vafnebula import errors
 from vafnebula.model import (
     VERBS,
+    Activate,
     Clone,
     Delete,
     DiskRef,
+    Drop,
+    Failmigrate,
     Image,
     Link,
     MakeImage,
     MakeSwap,
+    Move,
+    Offer,
     Order,
+    Place,
+    Postmigrate,
+    Premigrate,
+    Receive,
     Reply,
     Save,
+    Send,
     Settings,
 )
 
 VERSION = "1.2.3"
 DISK = DiskRef(7, 1, 2, 100, "/ds/100/7")
 IMAGE = Image(1, "/ds/1/img")
+PLACE = Place("n1", 100, "/ds/100/7", "/usr/bin/python3", "/var/tmp/one", 10)
 REQUESTS = [
     Clone(DISK, IMAGE, 0),
     Link(DISK, IMAGE, 4096, True),
@@ -34,6 +45,15 @@ REQUESTS = [
     MakeImage(DISK, 4096, "xfs", ""),
     Save(DISK, IMAGE),
     Delete(7, -1, 100, "/ds/100/7"),
+    Move(7, 1, 2, 100, "/ds/100/7", PLACE),
+    Offer(7, 1, 100, "/ds/100/7", True),
+    Send(7, 1, 100, "/ds/100/7", ["lv-one-7-1"], ["origin"], False),
+    Receive(7, 1, 2, 100, "/ds/100/7"),
+    Drop(7, -1, 100, "/ds/100/7", ["lv-one-7-1"], False),
+    Premigrate(7, -1, 2, 100, "/ds/100/7", PLACE),
+    Postmigrate(7, -1, 2, 100, "/ds/100/7", PLACE),
+    Failmigrate(7, -1, 2, 100, "/ds/100/7"),
+    Activate(-1, -1, "/ds"),
 ]
 
 

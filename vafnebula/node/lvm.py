@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from vafnebula import errors, names, process, units
@@ -75,6 +76,12 @@ def group(host: Host, vg: str) -> Group:
     return Group(vg, parse_lvs(done.out))
 
 
+def groups(host: Host) -> list[str]:
+    """Names of all VGs."""
+    done = _run(host, "", "vgs", ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", "vg_name"])
+    return [row["vg_name"] for row in json.loads(done.out)["report"][0]["vg"]]
+
+
 def parse_lvs(text: bytes) -> tuple[Volume, ...]:
     """Parse `lvs --reportformat json` with our fields."""
     rows = json.loads(text)["report"][0]["lv"]
@@ -93,6 +100,13 @@ def parse_lvs(text: bytes) -> tuple[Volume, ...]:
         )
         for row in rows
     )
+
+
+def thin_ids(host: Host, vg: str) -> dict[str, int]:
+    """Number of every thin volume inside its thin pool."""
+    argv = ["--reportformat", "json", "-S", "thin_id>0", "-o", "lv_name,thin_id", vg]
+    rows = json.loads(_run(host, vg, "lvs", argv).out)["report"][0]["lv"]
+    return {row["lv_name"]: int(row["thin_id"]) for row in rows}
 
 
 def free_bytes(host: Host, vg: str) -> int:
@@ -157,6 +171,12 @@ def activate(host: Host, vg: str, name: str) -> None:
 def deactivate(host: Host, vg: str, name: str) -> None:
     """Take the device away, which flushes it.  Raises Busy when it stays open."""
     _patiently(host, vg, "lvchange", ["-an", f"{vg}/{name}"])
+
+
+def let_go(host: Host, vg: str, name: str) -> None:
+    """Take the device away unless somebody else has it open: then that one does."""
+    with suppress(errors.Busy):
+        _run(host, vg, "lvchange", ["-an", f"{vg}/{name}"])
 
 
 def seal(host: Host, vg: str, name: str, tags: Sequence[str], drop: Sequence[str], *, skip: bool) -> None:

@@ -11,9 +11,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.host import Fault
+from tests.fakes.lvm import Vg
 from tests.fakes.node import Node
 from vafnebula import __version__, errors
-from vafnebula.model import VERBS, Order, Reply
+from vafnebula.model import (
+    VERBS,
+    Activate,
+    DiskRef,
+    Drop,
+    Failmigrate,
+    Move,
+    Offer,
+    Order,
+    Place,
+    Postmigrate,
+    Premigrate,
+    Receive,
+    Reply,
+    Send,
+)
 from vafnebula.node import main
 from vafnebula.node.host import Host
 
@@ -31,13 +47,33 @@ def test_a_deed_is_done_and_its_facts_are_told(node: Node) -> None:
     assert node.disk_holds(node.image_content())
 
 
+def moves(node: Node) -> dict[str, Any]:
+    """Requests of the deeds that move a VM: of one that is nowhere yet."""
+    old = DiskRef(7, 0, 0, 1, str(node.root / "ds/1/7"))
+    there = (7, -1, 1, 0, node.disk().directory)
+    with node.lvm.metadata() as vgs:
+        vgs["vg-one-1"] = Vg(1 << 30)
+    place = Place("", 1, old.directory, "", "", 1)
+    return {
+        "mv": Move(*there, place),
+        "offer": Offer(7, 0, 0, node.disk().directory, held=False),
+        "send": Send(7, 0, 0, node.disk().directory, ["lv-one-7-0"], [""], held=False),
+        "receive": Receive(*there),
+        "drop": Drop(7, -1, 1, old.directory, [], held=False),
+        "premigrate": Premigrate(*there, place),
+        "postmigrate": Postmigrate(*there, place),
+        "failmigrate": Failmigrate(*there),
+        "activate": Activate(-1, -1, str(node.root / "ds")),
+    }
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_deed_answers(node: Node, verb: str) -> None:
     requests = {
         "clone": node.clone(8), "ln": node.link(), "mkswap": node.swap(), "mkimage": node.scratch(),
-        "mvds": node.save(), "delete": node.delete(-1),
+        "mvds": node.save(), "delete": node.delete(-1), **moves(node),
     }  # fmt: skip
-    if verb == "mvds":
+    if verb in ("mvds", "offer", "send"):
         main.answer(order(node, node.link()), node.host())
     assert main.answer(order(node, requests[verb]), node.host()).error == ""
 
