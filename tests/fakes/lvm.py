@@ -154,6 +154,8 @@ class FakeLvm:
 
     def run(self, argv: Sequence[str]) -> tuple[int, bytes, bytes]:
         """Exit code, stdout and stderr of one LVM command."""
+        if argv[0] == "dmsetup":
+            return 1, b"", b"Device does not exist.\n"
         program, options, words, limit = _parse(argv)
         with self.metadata() as vgs:
             try:

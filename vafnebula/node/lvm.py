@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from vafnebula import errors, names, process, units
@@ -228,6 +229,12 @@ def activate(host: Host, vg: str, name: str) -> None:
 def deactivate(host: Host, vg: str, name: str) -> None:
     """Take the device away, which flushes it.  Raises Busy when it stays open."""
     _patiently(host, vg, "lvchange", ["-an", f"{vg}/{name}"])
+
+
+def let_go(host: Host, vg: str, name: str) -> None:
+    """Take the device away unless somebody else has it open: then that one does."""
+    with suppress(errors.Busy):
+        _run(host, vg, "lvchange", ["-an", f"{vg}/{name}"])
 
 
 def seal(host: Host, vg: str, name: str, tags: Sequence[str], drop: Sequence[str], *, skip: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vafnebula import units
+from vafnebula import names, units
 from vafnebula.model import DiskRef, Settings
 from vafnebula.node import lvm, room
 from vafnebula.node.host import Host
@@ -19,16 +19,22 @@ def of_origin(
     tags: Sequence[str],
     *,
     readonly: bool = False,
+    name: str = "",
 ) -> None:
-    """The disk's volume as a snapshot of `origin`.  Raises NotFound (no such origin), VolumeExists, NoRoom."""
+    """The disk's volume (or another one, called `name`) as a snapshot of `origin`, tagged with its key.
+
+    Raises NotFound (no such origin), VolumeExists, NoRoom.
+    """
+    volume = name or ref.volume
+    tags = [*tags, names.tag("origin", room.key_of(origin))]
 
     def create() -> None:
         if settings.mode == "thin":
-            lvm.snapshot(host, ref.vg, origin, ref.volume, tags, limit=settings.pool_limit, readonly=readonly)
+            lvm.snapshot(host, ref.vg, origin, volume, tags, limit=settings.pool_limit, readonly=readonly)
         else:
             changes = cow_room(0 if readonly else size, settings)
             lvm.cow_snapshot(
-                host, ref.vg, origin, ref.volume, tags, room=changes, chunk=settings.cow_chunk, readonly=readonly
+                host, ref.vg, origin, volume, tags, room=changes, chunk=settings.cow_chunk, readonly=readonly
             )
 
     room.making(host, settings, ref.vg, size, create)

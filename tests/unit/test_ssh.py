@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vafnebula import __version__, errors
+from vafnebula import __version__, errors, ssh
 from vafnebula.config import Site
 from vafnebula.model import Reply
 from vafnebula.process import Completed
-from vafnebula.tm import ssh
 
 OK = Reply(__version__, facts={"cache": "hit"}).to_json()
 BUSY = Reply(__version__, error="Busy", text="the disk is in use: qemu; stop what uses it and retry").to_json()
