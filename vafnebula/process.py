@@ -11,6 +11,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from vafnebula import errors
 
@@ -79,9 +80,30 @@ def run_together(
     return done
 
 
+def pipe(producer: Sequence[str], consumer: Sequence[str], *, timeout: float | None) -> None:
+    """Run `producer`, whose output is `consumer`'s input, to the end of both.
+
+    Raises CommandFailed for the one that failed, the consumer first: a producer may fail because nobody reads.
+    """
+    children: list[tuple[Sequence[str], subprocess.Popen[bytes]]] = []
+    try:
+        children.append((producer, _start(producer, False, None, None, ())))
+        source = children[0][1].stdout
+        assert source is not None
+        children.append((consumer, _start(consumer, source, None, None, ())))
+        source.close()
+        children[0][1].stdout = None
+    except BaseException:
+        for _, child in children:
+            _end(child)
+        raise
+    for one in reversed(_wait(children, None, timeout)):
+        _check(one)
+
+
 def _start(
     argv: Sequence[str],
-    feed: bool,
+    feed: bool | IO[bytes],
     env: Mapping[str, str] | None,
     cwd: str | None,
     pass_fds: Sequence[int],
@@ -89,7 +111,7 @@ def _start(
     try:
         return subprocess.Popen(
             list(argv),
-            stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
+            stdin={True: subprocess.PIPE, False: subprocess.DEVNULL}[feed] if isinstance(feed, bool) else feed,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=dict(os.environ if env is None else env, LC_ALL="C"),
@@ -109,7 +131,7 @@ def _wait(
     try:
         for argv, child in children:
             out, err = child.communicate(input, timeout)
-            done.append(Completed(tuple(argv), child.returncode, out, err))
+            done.append(Completed(tuple(argv), child.returncode, out or b"", err))
     except BaseException as e:
         for _, child in children:
             _end(child)

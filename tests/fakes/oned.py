@@ -39,7 +39,10 @@ class Oned:
         for file in files:
             self.add(file.read_text(encoding="utf-8"))
         self._server = SimpleXMLRPCServer(("127.0.0.1", 0), _Handler, logRequests=False)
+        self.others: dict[tuple[str, int], str] = {}  # documents by method and number
         self._server.register_function(self._info, "one.vm.info")
+        for method in ("one.image.info", "one.datastore.info"):
+            self._server.register_function(partial(self._other, method), method)
         self._server.register_function(self._live, "one.vmpool.infoextended")
         self.pools: dict[str, str] = {}
         for method in ("one.hostpool.info", "one.datastorepool.info", "one.imagepool.info"):
@@ -77,6 +80,11 @@ class Oned:
         if vm not in self.vms:
             return [False, f"[one.vm.info] Error getting virtual machine [{vm}].", 0x0400, vm]
         return [True, self.vms[vm], 0, -1]
+
+    def _other(self, method: str, session: str, number: int, decrypt: bool = False) -> list[object]:
+        self.calls.append((method, session, number, decrypt))
+        found = self.others.get((method, number))
+        return [True, found, 0, -1] if found else [False, f"[{method}] Error getting {number}.", 0x0400, number]
 
     def _live(self, session: str, *_: int) -> list[object]:
         if session != self.session:

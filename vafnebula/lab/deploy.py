@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DRIVERS = ("bridge", "fw", "802.1Q", "vxlan", "dummy")  # OpenNebula's network drivers on Linux bridges
-# Replaces the nodes' copy in one step, so that a running action never sees half of it.
+# Replaces the copy of a node in one step, so that a running action never sees half of it; a power cut does not undo it.
 UNPACK = """\
 set -e
 cd /var/tmp
@@ -27,8 +27,10 @@ rm -rf one.new one.old
 mkdir one.new
 tar -x -f - -C one.new
 if [ -d one ]; then mv one one.old; fi
+sync -f one.new
 mv one.new one
 rm -rf one.old
+sync -f .
 """
 
 

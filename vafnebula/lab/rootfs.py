@@ -1,6 +1,7 @@
 """The lab's own root: the host's programs read-only, everything else new and in memory.
 
-    /usr /etc        the host's, read-only; /etc/passwd, group and hosts are the lab's
+    /usr             the host's, read-only
+    /etc             a read-only copy of the host's; /etc/passwd, group and hosts are the lab's
     /dev             the few devices that are needed, and a /dev/shm of its own
     /var /run /tmp   empty; gone with the lab
     /lab             the lab's state directory on the host: the only place on a disk
@@ -79,7 +80,7 @@ def build(spec: Spec, home: Path, code: list[Path]) -> None:
     _bind(Path("/usr"), root / "usr")
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         _same(Path("/", name), root / name)
-    _etc(spec, home, root)
+    _etc(spec, root)
     _devices(root)
     for directory in code:
         _code(directory, root)
@@ -105,15 +106,17 @@ def _same(path: Path, new: Path) -> None:
         _bind(path, new)
 
 
-def _etc(spec: Spec, home: Path, root: Path) -> None:
-    own = home / "etc"
-    own.mkdir()
-    (own / "hosts").write_text(spec.hosts)
-    (own / "passwd").write_text(accounts.passwd())
-    (own / "group").write_text(accounts.group())
-    _bind(Path("/etc"), root / "etc")
-    for file in own.iterdir():
-        _bind(file, root / "etc" / file.name)
+def _etc(spec: Spec, root: Path) -> None:
+    """A copy, because a file that is mounted over one of the host's goes when the host replaces its own: that is what
+    installing a package does to /etc/passwd."""
+    etc = root / "etc"
+    process.run(["cp", "-a", "--", "/etc/.", str(etc)], timeout=LIMIT)
+    for name, text in (("hosts", spec.hosts), ("passwd", accounts.passwd()), ("group", accounts.group())):
+        file = etc / name
+        file.unlink(missing_ok=True)  # a link would lead out of the lab
+        file.write_text(text)
+        file.chmod(0o644)
+    _bind(etc, etc)
 
 
 def _devices(root: Path) -> None:

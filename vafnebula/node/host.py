@@ -35,8 +35,8 @@ class Host:
         with signals.shielded():
             return process.run(["sudo", "-n", *argv], timeout=LVM_TIMEOUT, check=False, env=ENVIRONMENT)
 
-    def query(self, argv: Sequence[str], timeout: float = 20.0) -> process.Completed:
-        """Run a program that changes nothing and needs no root.  The caller judges the exit code."""
+    def query(self, argv: Sequence[str], timeout: float = LVM_TIMEOUT) -> process.Completed:
+        """Run a program that only looks.  The caller judges the exit code."""
         return process.run(argv, timeout=timeout, check=False, env=ENVIRONMENT)
 
     def format(self, argv: Sequence[str], *, root: bool = False) -> None:
@@ -92,6 +92,10 @@ class Host:
             import shutil  # loads three compression libraries; only a delete needs it
 
             shutil.rmtree(directory)
+
+    def make_directory(self, path: str) -> None:
+        """Make a directory that others may not read, and those above it if need be; there already is fine."""
+        os.makedirs(path, mode=0o750, exist_ok=True)
 
     def write_file(self, path: str, content: bytes) -> None:
         """Write a small file so that it is whole or absent after a crash."""

@@ -42,6 +42,16 @@ class Volume:
         return names.OURS in self.tags
 
     @property
+    def classic(self) -> bool:
+        """A classic copy-on-write snapshot; `size` is its room for changes then, not the disk's."""
+        return self.attr[0:1] in ("s", "S")
+
+    @property
+    def open(self) -> bool:
+        """Something, as a running VM, has the device open."""
+        return self.attr[5:6] == "o"
+
+    @property
     def active(self) -> bool:
         """It has a device."""
         return self.attr[4:5] not in ("-", "")
@@ -67,7 +77,14 @@ class Group:
         return next((v for v in self.volumes if v.name == name), None)
 
     def snapshots_of(self, name: str) -> tuple[Volume, ...]:
-        return tuple(v for v in self.volumes if v.origin == name)
+        """What was made of volume `name`; of an origin also through snapshots in between that are gone (tag origin)."""
+        key = name[len(names.ORIGIN_PREFIX) :] if name.startswith(names.ORIGIN_PREFIX) else None
+        return tuple(v for v in self.volumes if v.origin == name or (v.ours and v.tag("origin") == key))
+
+    def of_disk(self, vm: int, disk: int) -> tuple[Volume, ...]:
+        """A disk and all that belongs to it: disk snapshots, bases of backups, what an action was about to use."""
+        mine = {names.tag("vm", vm), names.tag("disk", disk)}
+        return tuple(v for v in self.volumes if v.ours and mine <= v.tags)
 
 
 # --- looking
@@ -102,6 +119,13 @@ def parse_lvs(text: bytes) -> tuple[Volume, ...]:
     )
 
 
+def thin_ids(host: Host, vg: str) -> dict[str, int]:
+    """Number of every thin volume inside its thin pool."""
+    argv = ["--reportformat", "json", "-S", "thin_id>0", "-o", "lv_name,thin_id", vg]
+    rows = json.loads(_run(host, vg, "lvs", argv).out)["report"][0]["lv"]
+    return {row["lv_name"]: int(row["thin_id"]) for row in rows}
+
+
 def groups(host: Host) -> dict[str, tuple[int, int]]:
     """The VGs of system datastores on this node: name -> (size, unallocated bytes).  Raises SudoRefused."""
     select = ["-S", 'vg_name=~"^vg-one-[0-9]+$"']
@@ -128,12 +152,23 @@ def pool(host: Host, vg: str) -> dict[str, str]:
 # --- making
 
 
-def snapshot(host: Host, vg: str, origin: str, name: str, tags: Sequence[str], *, limit: int, readonly: bool) -> None:
-    """A thin snapshot of an inactive thin origin: one metadata transaction.
+def snapshot(
+    host: Host,
+    vg: str,
+    origin: str,
+    name: str,
+    tags: Sequence[str],
+    *,
+    limit: int,
+    readonly: bool,
+    active: bool = True,
+) -> None:
+    """A thin snapshot of a thin volume: one metadata transaction.  LVM holds the writes of an active one meanwhile.
 
     Raises NotFound (no such origin), VolumeExists, NoRoom (pool above `limit` percent), NoVolumeGroup, SudoRefused.
     """
-    argv = ["-s", "-n", name, *_visible(readonly), *_tags(tags), f"{vg}/{origin}"]
+    kept = _visible(readonly) if active else ["-ky", "-an", "-pr" if readonly else "-prw"]
+    argv = ["-s", "-n", name, *kept, *_tags(tags), f"{vg}/{origin}"]
     _run(host, vg, "lvcreate", argv, config=_threshold(limit))
 
 
@@ -171,6 +206,18 @@ def extend(host: Host, vg: str, name: str, size: int) -> None:
     _run(host, vg, "lvextend", ["-L", f"{size}b", f"{vg}/{name}"])
 
 
+def extend_onto(host: Host, vg: str, name: str, size: int, ranges: Sequence[str]) -> None:
+    """Grow a plain volume to `size` bytes with the physical extents `ranges` and no others.  Raises NoRoom."""
+    _run(host, vg, "lvextend", ["-L", f"{size}b", f"{vg}/{name}", *ranges])
+
+
+def ranges_of(host: Host, vg: str, name: str) -> list[str]:
+    """The physical extents of a plain volume, as `/dev/sdb:10-19`."""
+    argv = ["--reportformat", "json", "-o", "seg_pe_ranges", f"{vg}/{name}"]
+    rows = json.loads(_run(host, vg, "lvs", argv).out)["report"][0]["lv"]
+    return [word for row in rows for word in row["seg_pe_ranges"].split()]
+
+
 # --- changing
 
 
@@ -191,6 +238,12 @@ def seal(host: Host, vg: str, name: str, tags: Sequence[str], drop: Sequence[str
     """
     skipped = ["-ky"] if skip else []
     _run(host, vg, "lvchange", ["-pr", *skipped, *_tags(tags), *_tags(drop, "--deltag"), f"{vg}/{name}"])
+
+
+def retag(host: Host, vg: str, name: str, tags: Sequence[str], drop: Sequence[str]) -> None:
+    """Add tags and take others away in one metadata transaction; a tag in both stays."""
+    drop = [t for t in drop if t not in tags]
+    _run(host, vg, "lvchange", [*_tags(tags), *_tags(drop, "--deltag"), f"{vg}/{name}"])
 
 
 def tag(host: Host, vg: str, name: str, tags: Sequence[str]) -> None:
@@ -219,6 +272,11 @@ def by_name(name: str) -> str:
 
 def by_tag(what: str, value: object) -> str:
     return f'lv_tags="{names.tag(what, value)}"'
+
+
+def by_disk(vm: int, disk: int) -> str:
+    """All volumes of a disk: itself, its disk snapshots, the bases of its backups."""
+    return f"{by_tag('vm', vm)} && {by_tag('disk', disk)}"
 
 
 # --- running

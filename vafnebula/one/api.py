@@ -207,7 +207,7 @@ def connect() -> Api:
     """The site that ONE_XMLRPC, ONE_AUTH and ONEFLOW_URL (or their files and defaults) name, as OpenNebula's tools."""
     try:
         url, session = str(rpc.endpoint()), rpc.credentials()
-    except rpc._Trouble as e:
+    except rpc.Trouble as e:
         raise Away(what="OpenNebula's API", where=rpc.DEFAULT, why=f"{e} ({e.advice})") from None
     return Api(url, session, os.environ.get("ONEFLOW_URL", FLOW))
 

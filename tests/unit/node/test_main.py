@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.host import Fault
+from tests.fakes.lvm import EXTENT
 from tests.fakes.node import Node
 from vafnebula import __version__, errors
 from vafnebula.model import VERBS, Evict, Inspect, Order, Pin, Relink, Reply, Scrub, Settle, Survey, Warm
@@ -35,7 +36,10 @@ def test_a_deed_is_done_and_its_facts_are_told(node: Node) -> None:
 def test_every_deed_answers(node: Node, verb: str) -> None:
     requests = {
         "clone": node.clone(8), "ln": node.link(), "mkswap": node.swap(), "mkimage": node.scratch(),
-        "mvds": node.save(), "delete": node.delete(-1), "survey": Survey("/nowhere"), "inspect": Inspect([]),
+        "mvds": node.save(), "delete": node.delete(-1), "snap_create": node.snap_create(1),
+        "snap_delete": node.snap_delete(), "snap_revert": node.snap_revert(), "resize": node.resize(2 * EXTENT),
+        "cpds": node.save_as(), "prebackup": node.prebackup(live=False), "postbackup": node.postbackup(),
+        "restore": node.restore(), "survey": Survey("/nowhere"), "inspect": Inspect([]),
         "warm": Warm(0, node.image(), 0, False), "pin": Pin(0, node.key(), True), "evict": Evict(0, node.key()),
         "scrub": Scrub(0, node.key(), "/nowhere"), "settle": Settle(0, "x"), "relink": Relink(node.disk()),
     }  # fmt: skip
@@ -43,9 +47,11 @@ def test_every_deed_answers(node: Node, verb: str) -> None:
         main.answer(order(node, requests["warm"]), node.host())
     if verb == "relink":
         main.answer(order(node, node.clone()), node.host())
-    if verb == "mvds":
+    if verb in ("mvds", "snap_create", "snap_delete", "snap_revert", "resize", "cpds", "prebackup"):
         main.answer(order(node, node.link()), node.host())
-    assert main.answer(order(node, requests[verb]), node.host()).error == ""
+        main.answer(order(node, node.snap_create()), node.host())
+    refused = verb.startswith("snap_") and node.mode == "thick"
+    assert main.answer(order(node, requests[verb]), node.host()).error == ("NeedsThin" if refused else "")
 
 
 def test_an_expected_error_is_an_answer(node: Node) -> None:

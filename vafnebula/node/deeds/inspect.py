@@ -13,8 +13,11 @@ from vafnebula.model import Inspect, Settings
 from vafnebula.node import lvm
 from vafnebula.node.host import ENVIRONMENT, Host
 
-SUDO = ("lvs", "vgs", "lvcreate", "lvremove", "lvchange", "lvextend", "lvrename", "mkfs.xfs")  # share/sudoers/vafnebula
-TOOLS = ("dd", "cmp", "qemu-img", "mkswap", "mkfs.xfs", "mkfs.ext4", "thin_check")
+SUDO: dict[str, tuple[str, ...]] = {  # share/sudoers/vafnebula: programs, with their arguments where the rule has some
+    **dict.fromkeys(("lvs", "vgs", "lvcreate", "lvremove", "lvchange", "lvextend", "lvrename", "mkfs.xfs"), ()),
+    "dmsetup": ("message", "vg--one--0-vaf--thinpool-tpool", "0", "release_metadata_snap"),
+}
+TOOLS = ("dd", "cmp", "qemu-img", "mkswap", "mkfs.xfs", "mkfs.ext4", "thin_check", "thin_delta")
 LVM_CONF = (
     "devices/scan_lvs", "devices/issue_discards", "global/thin_check_executable", "activation/monitoring",
     "activation/thin_pool_autoextend_threshold", "activation/thin_pool_autoextend_percent",
@@ -27,7 +30,7 @@ def inspect(host: Host, request: Inspect, settings: Settings) -> dict[str, objec
     facts: dict[str, object] = {
         "now": time.time(),
         "python": ".".join(map(str, sys.version_info[:3])),
-        "sudo": {name: _allowed(host, name) for name in SUDO},
+        "sudo": {name: _allowed(host, name, *words) for name, words in SUDO.items()},
         "tools": {name: shutil.which(name, path=ENVIRONMENT["PATH"]) is not None for name in TOOLS},
         "group_disk": _in_group_disk(),
         "lock_dir": os.access(settings.lock_dir, os.W_OK | os.X_OK),
@@ -43,8 +46,8 @@ def inspect(host: Host, request: Inspect, settings: Settings) -> dict[str, objec
     return {**facts, "pools": pools}
 
 
-def _allowed(host: Host, program: str) -> bool:
-    return host.query(["sudo", "-n", "-l", program]).code == 0
+def _allowed(host: Host, *command: str) -> bool:
+    return host.query(["sudo", "-n", "-l", *command]).code == 0
 
 
 def _in_group_disk() -> bool:
