@@ -68,6 +68,7 @@ render_frontend() {
 	# vafnebula's command line; the environment it runs in is made by its installer
 	exec $prefix/venv/bin/python -I -m vafnebula.cli "\$@"
 	EOF
+	sed "s|^ExecStart=[^ ]*|ExecStart=$program|" "$here/share/systemd/vafnebula-scale.service" >"$rendered/unit"
 	# loaded when somebody first presses TAB
 	# shellcheck disable=SC2016
 	echo 'eval "$(_VAFNEBULA_COMPLETE=bash_source vafnebula)"' >"$rendered/completion"
@@ -76,7 +77,8 @@ render_frontend() {
 frontend_files() {
 	owner=oneadmin
 	# the core and both halves of the driver (vafnebula/lab/deploy.py has the same list; a test compares)
-	for file in $(cd "$here" && find vafnebula/*.py vafnebula/tm vafnebula/one vafnebula/node -name '*.py'); do
+	for file in $(cd "$here" && find vafnebula/*.py vafnebula/tm vafnebula/one vafnebula/node -name '*.py') \
+		vafnebula/scale/__init__.py vafnebula/scale/poke.py vafnebula/scale/vmstate.py; do
 		place file 644 "$here/$file" "$remotes/vafnebula/$file"
 	done
 	for file in $(cd "$here/mads" && find . -type f ! -path '*__pycache__*'); do
@@ -86,6 +88,7 @@ frontend_files() {
 		[ "$file" != vafnebula/python ] || kind=conf # a site may name its own interpreter there
 		place $kind $mode "$here/mads/$file" "$remotes/$file"
 	done
+	place file 755 "$here/hooks/vm-state/vm-state" "$remotes/hooks/vafnebula/vm-state"
 	place conf 644 "$here/share/remotes/vafnebula.conf" "$conf"
 	if [ -n "$isolation" ]; then
 		for driver in $vnm_drivers; do
@@ -100,6 +103,10 @@ frontend_files() {
 	for file in $(cd "$here" && find share -type f); do
 		place file 644 "$here/$file" "$prefix/$file"
 	done
+	place file 755 "$here/hooks/vm-state/create" "$prefix/hooks/vm-state/create"
+	place file 644 "$here/hooks/vm-state/vm-state.hook" "$prefix/hooks/vm-state/vm-state.hook"
+	# the scaler's unit is started by who writes a policy for it
+	[ -n "${ONE_LOCATION:-}" ] || place file 644 "$rendered/unit" /etc/systemd/system/vafnebula-scale.service
 	for file in "$here"/docs/man/*.1; do
 		[ ! -f "$file" ] || place file 644 "$file" "$man/${file##*/}"
 	done

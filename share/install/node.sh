@@ -1,6 +1,8 @@
 # shellcheck shell=sh
 # A node: packages, sudo rules, units, and a volume group with its thin pool on a device that is named and unused.
 
+node_units='vafnebula-net-reconcile.service vafnebula-net-reconcile.timer vafnebula-activate.service'
+
 node_usage() {
 	cat <<-'EOF'
 	usage: ./install.sh node [--dry-run] [--no-packages] [--host [USER@]HOST]...
@@ -112,22 +114,21 @@ sudo_rules() {
 node_files() {
 	place file 440 "$rendered/vafnebula" /etc/sudoers.d/vafnebula
 	place conf 440 "$rendered/vafnebula-net" /etc/sudoers.d/vafnebula-net
-	for file in $(cd "$here/share/systemd" && find . -type f); do
-		place file 644 "$here/share/systemd/${file#./}" "/etc/systemd/system/${file#./}"
+	for file in $node_units nftables.service.d/vafnebula.conf; do
+		place file 644 "$here/share/systemd/$file" "/etc/systemd/system/$file"
 	done
 }
 
 # units enable|disable : with the units of share/systemd, where systemd runs.
 units() {
 	[ -d /run/systemd/system ] && [ -z "$root" ] || return 0
-	names='vafnebula-net-reconcile.service vafnebula-net-reconcile.timer vafnebula-activate.service'
 	if [ -n "$dry" ]; then
-		echo "would $1 $names"
+		echo "would $1 $node_units"
 		return 0
 	fi
 	quietly systemctl daemon-reload
 	# shellcheck disable=SC2086  # a list of names
-	quietly systemctl "$1" $names
+	quietly systemctl "$1" $node_units
 	[ "$1" = disable ] || quietly systemctl start vafnebula-net-reconcile.timer
 }
 

@@ -95,6 +95,8 @@ def test_the_command_line_runs_in_its_own_environment(site: Path) -> None:
     assert done.stdout == f"vafnebula, version {__version__}\n"
     started = (site / "usr/bin/vafnebula").read_text().splitlines()[-1]
     assert started == 'exec /usr/lib/vafnebula/venv/bin/python -I -m vafnebula.cli "$@"'
+    unit = (site / "etc/systemd/system/vafnebula-scale.service").read_text()
+    assert "\nExecStart=/usr/bin/vafnebula scale run " in unit
 
 
 def test_a_site_keeps_its_changes_and_gets_new_versions_of_the_rest(site: Path) -> None:
@@ -206,6 +208,7 @@ def test_a_nodes_files_and_their_removal(tmp_path: Path) -> None:
         assert placed[f"etc/sudoers.d/{rules}"][0] == "-r--r-----"  # type: ignore[index]
         assert (tmp_path / "etc/sudoers.d" / rules).read_bytes() == (CHECKOUT / "share/sudoers" / rules).read_bytes()
     assert "etc/systemd/system/vafnebula-activate.service" in placed
+    assert not any("scale" in name for name in placed), "the scaler runs on the front-end"
     assert install("node", DESTDIR=tmp_path) == ""
     assert picture(tmp_path) == placed
     install("uninstall", DESTDIR=tmp_path)
