@@ -95,6 +95,16 @@ def test_the_command_line_runs_in_its_own_environment(site: Path) -> None:
     assert done.stdout == f"vafnebula, version {__version__}\n"
     started = (site / "usr/bin/vafnebula").read_text().splitlines()[-1]
     assert started == 'exec /usr/lib/vafnebula/venv/bin/python -I -m vafnebula.cli "$@"'
+    [completion] = (site / "usr/share/bash-completion/completions/vafnebula").read_text().splitlines()
+    assert completion == 'eval "$(_VAFNEBULA_COMPLETE=bash_source vafnebula)"'
+    script = subprocess.run(
+        [python, "-I", "-m", "vafnebula.cli"],
+        env={**os.environ, "_VAFNEBULA_COMPLETE": "bash_source"},
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+    assert "complete -o nosort -F _vafnebula_completion vafnebula" in script.stdout
     unit = (site / "etc/systemd/system/vafnebula-scale.service").read_text()
     assert "\nExecStart=/usr/bin/vafnebula scale run " in unit
 
