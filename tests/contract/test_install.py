@@ -32,6 +32,7 @@ def install(*words: str, code: int = 0, **environment: object) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         timeout=300,
+        umask=0o077,  # as root's may be
     )
     assert done.returncode == code, done.stdout
     return done.stdout
@@ -95,6 +96,8 @@ def test_the_command_line_runs_in_its_own_environment(site: Path) -> None:
     assert done.stdout == f"vafnebula, version {__version__}\n"
     started = (site / "usr/bin/vafnebula").read_text().splitlines()[-1]
     assert started == 'exec /usr/lib/vafnebula/venv/bin/python -I -m vafnebula.cli "$@"'
+    for path in (site / "usr/lib/vafnebula/venv", python.parent, site / "usr/bin/vafnebula", site / REMOTES / "tm"):
+        assert path.stat().st_mode & 0o055 == 0o055, "oneadmin reads what root installs"
     [completion] = (site / "usr/share/bash-completion/completions/vafnebula").read_text().splitlines()
     assert completion == 'eval "$(_VAFNEBULA_COMPLETE=bash_source vafnebula)"'
     script = subprocess.run(
@@ -145,6 +148,32 @@ def test_without_a_net_section_hooks_would_enforce_so_they_are_left_out(tmp_path
     told = install("frontend", "--dry-run", DESTDIR=tmp_path)
     assert "has no section [net]" in told
     assert "50-vafnebula" not in told
+
+
+def test_hooks_that_are_installed_stay_whatever_the_site_file_says(tmp_path: Path) -> None:
+    """Taking them out is what --no-isolation is for; to forget a section must not open a network."""
+    install("frontend", "--dry-run", DESTDIR=tmp_path)
+    conf = tmp_path / REMOTES / "etc/vafnebula/vafnebula.conf"
+    conf.parent.mkdir(parents=True)
+    conf.write_text("[storage]\nmode = thick\n")
+    manifest = tmp_path / "var/lib/vafnebula/frontend"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(f"file {'0' * 64} /{REMOTES}/vnm/bridge/pre.d/50-vafnebula\n")
+    told = install("frontend", "--dry-run", DESTDIR=tmp_path)
+    assert f"would write /{REMOTES}/vnm/bridge/pre.d/50-vafnebula" in told
+
+
+def test_nothing_is_left_in_the_temporary_directory(tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "root").mkdir()
+    for words, code in (
+        (("node",), 0),
+        (("node", "--mode", "fat"), 1),
+        (("uninstall",), 0),
+        (("node", "--dry-run"), 0),
+    ):
+        install(*words, DESTDIR=tmp_path / "root", TMPDIR=tmp_path / "tmp", code=code)
+        assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_what_somebody_else_put_there_stops_it_before_anything_is_written(tmp_path: Path) -> None:
