@@ -4,6 +4,7 @@
 #
 # Idempotent: what is there already is not installed again.  The parts are in share/install; this file knows the verbs.
 set -eu
+umask 022 # oneadmin reads what root installs
 
 usage() {
 	cat <<-'EOF'
@@ -25,6 +26,9 @@ usage() {
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=${DESTDIR:-}
+scratch=
+trap '[ -z "$scratch" ] || rm -rf "$scratch"; [ -z "${policy:-}" ] || rm -f "$policy"' EXIT
+trap 'exit 130' INT TERM
 [ -z "$root" ] || [ -d "$root" ] || { echo "install.sh: DESTDIR $root is not a directory" >&2 && exit 1; }
 dry=
 

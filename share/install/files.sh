@@ -88,15 +88,15 @@ laid_out() {
 	passes='check write'
 	[ -z "$dry" ] || passes='check show'
 	for pass in $passes; do
-		list=$(mktemp) seen=' '
+		list=$scratch/list seen=' '
+		: >"$list"
 		[ "$pass" != write ] || begin_manifest "${manifest%/*}"
 		directory "${manifest_path%/*}"
 		"$1"
-		[ "$pass" = write ] || rm -f "$list"
 	done
 	[ -z "$dry" ] || return 0
 	sort -u "$list" -o "$list"
-	old=$(mktemp)
+	old=$scratch/old
 	sort -u "$manifest" >"$old"
 	awk 'NR == FNR { wanted[$3] = 1; next } !($3 in wanted)' "$list" "$old" | forget
 	if ! cmp -s "$list" "$manifest"; then
@@ -104,7 +104,6 @@ laid_out() {
 		mv -f "$manifest.new" "$manifest"
 		changed=yes
 	fi
-	rm -f "$list" "$old"
 }
 
 # begin_manifest DIRECTORY : make the directory of the manifest, and the manifest with what that took.
@@ -156,10 +155,9 @@ take_away() {
 	manifest=$1
 	[ -f "$manifest" ] || return 0
 	found=yes
-	lines=$(mktemp)
+	lines=$scratch/lines
 	cp "$manifest" "$lines"
 	grep -v '^dir ' "$lines" | forget
 	[ -n "$dry" ] || rm -f "$manifest"
 	grep '^dir ' "$lines" | forget
-	rm -f "$lines"
 }

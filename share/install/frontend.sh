@@ -48,35 +48,37 @@ frontend() {
 		# shellcheck disable=SC2046  # a list of names
 		install_packages $(eval "echo \$frontend_$family")
 	fi
-	if [ -n "$isolation" ] && [ -e "$root$conf" ] && ! grep -q '^\[net\]' "$root$conf"; then
-		note "$conf has no section [net]: network hooks are left out; add it (mode = observe or enforce) and run this again"
+	if [ -n "$isolation" ] && [ -e "$root$conf" ] && ! grep -q '^\[net\]' "$root$conf" &&
+		[ -z "$(recorded "$remotes/vnm/bridge/pre.d/50-vafnebula")" ]; then
+		note "$conf has no section [net]: network hooks are left out, for they would enforce at once; add it and run this again"
 		isolation=
 	fi
-	rendered=$(mktemp -d)
+	scratch=$(mktemp -d)
 	render_frontend
 	owner=oneadmin
 	laid_out frontend_files
 	[ -n "$dry" ] || command_line
-	rm -rf "$rendered"
 	[ -z "$changed$dry" ] || next_steps
 }
 
 # What depends on where things are.
 render_frontend() {
-	cat >"$rendered/vafnebula" <<-EOF
+	cat >"$scratch/vafnebula" <<-EOF
 	#!/bin/sh
 	# vafnebula's command line; the environment it runs in is made by its installer
 	exec $prefix/venv/bin/python -I -m vafnebula.cli "\$@"
 	EOF
+	sed "s|^ExecStart=[^ ]*|ExecStart=$program|" "$here/share/systemd/vafnebula-scale.service" >"$scratch/unit"
 	# loaded when somebody first presses TAB
 	# shellcheck disable=SC2016
-	echo 'eval "$(_VAFNEBULA_COMPLETE=bash_source vafnebula)"' >"$rendered/completion"
+	echo 'eval "$(_VAFNEBULA_COMPLETE=bash_source vafnebula)"' >"$scratch/completion"
 }
 
 frontend_files() {
 	owner=oneadmin
 	# the core and both halves of the driver (vafnebula/lab/deploy.py has the same list; a test compares)
-	for file in $(cd "$here" && find vafnebula/*.py vafnebula/tm vafnebula/one vafnebula/node -name '*.py'); do
+	for file in $(cd "$here" && find vafnebula/*.py vafnebula/tm vafnebula/one vafnebula/node -name '*.py') \
+		vafnebula/scale/__init__.py vafnebula/scale/poke.py vafnebula/scale/vmstate.py; do
 		place file 644 "$here/$file" "$remotes/vafnebula/$file"
 	done
 	for file in $(cd "$here/mads" && find . -type f ! -path '*__pycache__*'); do
@@ -86,6 +88,7 @@ frontend_files() {
 		[ "$file" != vafnebula/python ] || kind=conf # a site may name its own interpreter there
 		place $kind $mode "$here/mads/$file" "$remotes/$file"
 	done
+	place file 755 "$here/hooks/vm-state/vm-state" "$remotes/hooks/vafnebula/vm-state"
 	place conf 644 "$here/share/remotes/vafnebula.conf" "$conf"
 	if [ -n "$isolation" ]; then
 		for driver in $vnm_drivers; do
@@ -100,11 +103,15 @@ frontend_files() {
 	for file in $(cd "$here" && find share -type f); do
 		place file 644 "$here/$file" "$prefix/$file"
 	done
+	place file 755 "$here/hooks/vm-state/create" "$prefix/hooks/vm-state/create"
+	place file 644 "$here/hooks/vm-state/vm-state.hook" "$prefix/hooks/vm-state/vm-state.hook"
+	# the scaler's unit is started by who writes a policy for it
+	[ -n "${ONE_LOCATION:-}" ] || place file 644 "$scratch/unit" /etc/systemd/system/vafnebula-scale.service
 	for file in "$here"/docs/man/*.1; do
 		[ ! -f "$file" ] || place file 644 "$file" "$man/${file##*/}"
 	done
-	place file 644 "$rendered/completion" "$completions/vafnebula"
-	place file 755 "$rendered/vafnebula" "$program"
+	place file 644 "$scratch/completion" "$completions/vafnebula"
+	place file 755 "$scratch/vafnebula" "$program"
 	directory "$prefix"
 	remember tree - "$prefix/venv"
 }
@@ -116,12 +123,12 @@ command_line() {
 	[ "$(cat "$venv/vafnebula-stamp" 2>/dev/null)" != "$want" ] || return 0
 	python=$(new_python)
 	note "making $prefix/venv with $python"
-	copy=$(mktemp -d) # building leaves files in a source tree
+	copy=$scratch/source # building leaves files in a source tree
+	mkdir "$copy"
 	cp -R "$here/pyproject.toml" "$here/README.md" "$here/LICENSE" "$here/vafnebula" "$here/templates" "$copy"
 	rm -rf "$venv.new"
 	quietly "$python" -m venv "$venv.new"
 	quietly "$venv.new/bin/python" -m pip install --disable-pip-version-check --no-input --no-compile "$copy"
-	rm -rf "$copy"
 	echo "$want" >"$venv.new/vafnebula-stamp"
 	rm -rf "$venv"
 	mv "$venv.new" "$venv"

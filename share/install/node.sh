@@ -1,6 +1,8 @@
 # shellcheck shell=sh
 # A node: packages, sudo rules, units, and a volume group with its thin pool on a device that is named and unused.
 
+node_units='vafnebula-net-reconcile.service vafnebula-net-reconcile.timer vafnebula-activate.service'
+
 node_usage() {
 	cat <<-'EOF'
 	usage: ./install.sh node [--dry-run] [--no-packages] [--host [USER@]HOST]...
@@ -65,11 +67,10 @@ node() {
 	[ -z "$sds" ] || usable_device # before anything is changed
 	# shellcheck disable=SC2046  # a list of names
 	[ -z "$packages" ] || [ -n "$root" ] || install_packages $(eval "echo \$node_$family")
-	rendered=$(mktemp -d)
+	scratch=$(mktemp -d)
 	sudo_rules
 	owner=''
 	laid_out node_files
-	rm -rf "$rendered"
 	if [ -z "$root" ]; then
 		in_group_disk
 		[ -z "$changed" ] || units enable
@@ -97,37 +98,36 @@ elsewhere() {
 
 # sudo_rules : the drop-ins as this machine's sudo understands them, checked before they are put in place.
 sudo_rules() {
-	cp "$here/share/sudoers/vafnebula" "$here/share/sudoers/vafnebula-net" "$rendered"
+	cp "$here/share/sudoers/vafnebula" "$here/share/sudoers/vafnebula-net" "$scratch"
 	visudo=$(command -v visudo || echo /usr/sbin/visudo)
 	[ -x "$visudo" ] || { [ -n "$dry$root" ] && return 0; } || die "no visudo here, so sudo rules cannot be checked"
-	if ! "$visudo" -cqf "$rendered/vafnebula-net" >/dev/null 2>&1; then
+	if ! "$visudo" -cqf "$scratch/vafnebula-net" >/dev/null 2>&1; then
 		# sudo before 1.9.10 knows no regular expressions: port flags stay off, all else works
-		sed -i '/\^.*\$$/s/^/#/' "$rendered/vafnebula-net"
+		sed -i '/\^.*\$$/s/^/#/' "$scratch/vafnebula-net"
 	fi
 	for rules in vafnebula vafnebula-net; do
-		"$visudo" -cqf "$rendered/$rules" >/dev/null || die "visudo refuses share/sudoers/$rules; nothing was changed"
+		"$visudo" -cqf "$scratch/$rules" >/dev/null || die "visudo refuses share/sudoers/$rules; nothing was changed"
 	done
 }
 
 node_files() {
-	place file 440 "$rendered/vafnebula" /etc/sudoers.d/vafnebula
-	place conf 440 "$rendered/vafnebula-net" /etc/sudoers.d/vafnebula-net
-	for file in $(cd "$here/share/systemd" && find . -type f); do
-		place file 644 "$here/share/systemd/${file#./}" "/etc/systemd/system/${file#./}"
+	place file 440 "$scratch/vafnebula" /etc/sudoers.d/vafnebula
+	place conf 440 "$scratch/vafnebula-net" /etc/sudoers.d/vafnebula-net
+	for file in $node_units nftables.service.d/vafnebula.conf; do
+		place file 644 "$here/share/systemd/$file" "/etc/systemd/system/$file"
 	done
 }
 
 # units enable|disable : with the units of share/systemd, where systemd runs.
 units() {
 	[ -d /run/systemd/system ] && [ -z "$root" ] || return 0
-	names='vafnebula-net-reconcile.service vafnebula-net-reconcile.timer vafnebula-activate.service'
 	if [ -n "$dry" ]; then
-		echo "would $1 $names"
+		echo "would $1 $node_units"
 		return 0
 	fi
 	quietly systemctl daemon-reload
 	# shellcheck disable=SC2086  # a list of names
-	quietly systemctl "$1" $names
+	quietly systemctl "$1" $node_units
 	[ "$1" = disable ] || quietly systemctl start vafnebula-net-reconcile.timer
 }
 
@@ -145,7 +145,10 @@ usable_device() {
 	vg=vg-one-$sds
 	if [ -z "$root" ] && vgs "$vg" >/dev/null 2>&1; then
 		vgs --noheadings -o pv_name "$vg" | tr -d ' ' | grep -qx "$(readlink -f "$device")" ||
-			die "$vg exists on another device; leave --device out, or name that one"
+			die "$vg exists on another device; name that one, or leave out --sds and --device"
+		there=$(vgs --noheadings -o lv_count "$vg" | tr -d ' ')
+		[ "$sds_mode" = thick ] || [ "$there" = 0 ] || [ -n "$(thin_pool)" ] ||
+			die "$vg has volumes and no thin pool; say --mode thick, or make the pool yourself (docs/storage.md)"
 		return 0
 	fi
 	[ -n "$dry$root" ] && [ ! -e "$device" ] && return 0
@@ -158,6 +161,8 @@ usable_device() {
 		die "$device is in use; see lsblk $device"
 }
 
+thin_pool() { lvs --noheadings -o lv_name -S lv_name=vaf-thinpool "$vg" 2>/dev/null; }
+
 # volume_group : what usable_device found possible.
 volume_group() {
 	if ! vgs "$vg" >/dev/null 2>&1; then
@@ -165,7 +170,7 @@ volume_group() {
 		changed=yes
 	fi
 	[ "$sds_mode" = thin ] || return 0
-	if [ -z "$(lvs --noheadings -o lv_name -S lv_name=vaf-thinpool "$vg" 2>/dev/null)" ]; then
+	if [ -z "$(thin_pool)" ]; then
 		# the rest is for LVM to extend the pool's metadata, and its spare
 		say_or "making thin pool vaf-thinpool in $vg" quietly lvcreate -qq --yes --type thin-pool -n vaf-thinpool \
 			--config 'activation{error_when_full=1}' -l 90%FREE -Zy -c "${chunk}k" --addtag vafnebula "$vg"

@@ -54,22 +54,17 @@ install_el() {
 }
 
 install_debian() {
-	policy=/usr/sbin/policy-rc.d
-	if [ ! -e "$policy" ]; then
-		# shellcheck disable=SC2064
-		trap "rm -f $policy" EXIT INT TERM
+	policy=
+	if [ ! -e /usr/sbin/policy-rc.d ]; then
+		policy=/usr/sbin/policy-rc.d # install.sh takes it away, whatever happens
 		printf '#!/bin/sh\nexit 101\n' >"$policy"
 		chmod 755 "$policy"
-	else
-		policy=
 	fi
 	quietly apt-get update
 	# shellcheck disable=SC2086  # a list of names
 	DEBIAN_FRONTEND=noninteractive quietly apt-get install -y --no-install-recommends $missing
-	if [ -n "$policy" ]; then
-		rm -f "$policy"
-		trap - EXIT INT TERM
-	fi
+	[ -z "$policy" ] || rm -f "$policy"
+	policy=
 }
 
 # new_python : a Python from 3.10 on, for the virtual environment.

@@ -29,6 +29,7 @@ uninstall() {
 		return 0
 	fi
 	require_root
+	scratch=$(mktemp -d)
 	found=''
 	frontend_paths
 	take_away "$manifest"

@@ -32,6 +32,7 @@ def install(*words: str, code: int = 0, **environment: object) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         timeout=300,
+        umask=0o077,  # as root's may be
     )
     assert done.returncode == code, done.stdout
     return done.stdout
@@ -95,6 +96,20 @@ def test_the_command_line_runs_in_its_own_environment(site: Path) -> None:
     assert done.stdout == f"vafnebula, version {__version__}\n"
     started = (site / "usr/bin/vafnebula").read_text().splitlines()[-1]
     assert started == 'exec /usr/lib/vafnebula/venv/bin/python -I -m vafnebula.cli "$@"'
+    for path in (site / "usr/lib/vafnebula/venv", python.parent, site / "usr/bin/vafnebula", site / REMOTES / "tm"):
+        assert path.stat().st_mode & 0o055 == 0o055, "oneadmin reads what root installs"
+    [completion] = (site / "usr/share/bash-completion/completions/vafnebula").read_text().splitlines()
+    assert completion == 'eval "$(_VAFNEBULA_COMPLETE=bash_source vafnebula)"'
+    script = subprocess.run(
+        [python, "-I", "-m", "vafnebula.cli"],
+        env={**os.environ, "_VAFNEBULA_COMPLETE": "bash_source"},
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+    assert "complete -o nosort -F _vafnebula_completion vafnebula" in script.stdout
+    unit = (site / "etc/systemd/system/vafnebula-scale.service").read_text()
+    assert "\nExecStart=/usr/bin/vafnebula scale run " in unit
 
 
 def test_a_site_keeps_its_changes_and_gets_new_versions_of_the_rest(site: Path) -> None:
@@ -133,6 +148,32 @@ def test_without_a_net_section_hooks_would_enforce_so_they_are_left_out(tmp_path
     told = install("frontend", "--dry-run", DESTDIR=tmp_path)
     assert "has no section [net]" in told
     assert "50-vafnebula" not in told
+
+
+def test_hooks_that_are_installed_stay_whatever_the_site_file_says(tmp_path: Path) -> None:
+    """Taking them out is what --no-isolation is for; to forget a section must not open a network."""
+    install("frontend", "--dry-run", DESTDIR=tmp_path)
+    conf = tmp_path / REMOTES / "etc/vafnebula/vafnebula.conf"
+    conf.parent.mkdir(parents=True)
+    conf.write_text("[storage]\nmode = thick\n")
+    manifest = tmp_path / "var/lib/vafnebula/frontend"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(f"file {'0' * 64} /{REMOTES}/vnm/bridge/pre.d/50-vafnebula\n")
+    told = install("frontend", "--dry-run", DESTDIR=tmp_path)
+    assert f"would write /{REMOTES}/vnm/bridge/pre.d/50-vafnebula" in told
+
+
+def test_nothing_is_left_in_the_temporary_directory(tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "root").mkdir()
+    for words, code in (
+        (("node",), 0),
+        (("node", "--mode", "fat"), 1),
+        (("uninstall",), 0),
+        (("node", "--dry-run"), 0),
+    ):
+        install(*words, DESTDIR=tmp_path / "root", TMPDIR=tmp_path / "tmp", code=code)
+        assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_what_somebody_else_put_there_stops_it_before_anything_is_written(tmp_path: Path) -> None:
@@ -206,6 +247,7 @@ def test_a_nodes_files_and_their_removal(tmp_path: Path) -> None:
         assert placed[f"etc/sudoers.d/{rules}"][0] == "-r--r-----"  # type: ignore[index]
         assert (tmp_path / "etc/sudoers.d" / rules).read_bytes() == (CHECKOUT / "share/sudoers" / rules).read_bytes()
     assert "etc/systemd/system/vafnebula-activate.service" in placed
+    assert not any("scale" in name for name in placed), "the scaler runs on the front-end"
     assert install("node", DESTDIR=tmp_path) == ""
     assert picture(tmp_path) == placed
     install("uninstall", DESTDIR=tmp_path)

@@ -61,6 +61,8 @@ def test_a_node_is_installed_from_the_front_end_and_uninstalled_without_a_trace(
     told = install(lab, "node", "--no-packages", "--host", f"root@{NODE}", "--sds", "300", "--device", disk, code=1)
     assert f"{disk} is not empty (found: LVM2_member" in told
     assert lab.sh(NODE, PICTURE) == before, "it was refused before anything was changed"
+    assert "vg-one-200 has volumes and no thin pool" in install(lab, *there, code=1)
+    assert lab.sh(NODE, PICTURE) == before, "it was refused before anything was changed"
     lab.sh(NODE, EMPTY_VG, SDS, disk)
     lab.sh(NODE, 'mkfs.ext4 -q "$1"', disk)
     assert "is not empty (found: ext4" in install(lab, *there, code=1)

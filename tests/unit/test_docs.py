@@ -10,6 +10,7 @@ import pytest
 
 from vafnebula import config, errors, units
 from vafnebula.config import FRONTEND, OPTIONS
+from vafnebula.node.isolation import settings as isolation
 
 STORAGE = (Path(__file__).parents[2] / "docs/storage.md").read_text()
 
@@ -40,6 +41,14 @@ def test_the_example_is_a_valid_site_file() -> None:
     blocks = [b for b in STORAGE.split("\n\n") if b.lstrip().startswith("[")]
     example = "\n".join(line.strip() for b in blocks for line in b.splitlines())
     assert config.parse(example).storage(200).mode == "thick"
+
+
+def test_the_site_file_of_an_installation_is_valid_and_drops_no_frame() -> None:
+    path = Path(__file__).parents[2] / "share/remotes/vafnebula.conf"
+    assert config.parse(path.read_text()) == config.Site()
+    assert isolation.load(str(path)).mode == "observe"
+    uncommented = re.sub(r"(?m)^#(?=\[|[a-z_]+ = )", "", path.read_text())
+    assert config.parse(uncommented).storage(200).mode == "thick"
 
 
 # --- troubleshooting, actions, man pages

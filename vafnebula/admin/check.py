@@ -203,7 +203,7 @@ def _storage(host: str, sds: int, groups: Mapping[str, Mapping[str, str]], confi
     if pool.get("lv_when_full") == "queue":
         advice = f"lvchange --errorwhenfull y {vg}/{names.THIN_POOL}"
         yield Finding(WARNING, host, f"{vg}: a full thin pool would make VMs hang instead of failing", advice)
-    for what, limit in (("data", settings.pool_limit), ("metadata", settings.pool_limit)):
+    for what, limit in (("data", settings.pool_limit), ("metadata", settings.metadata_limit)):
         used = float(pool[f"{what}_percent"] or 0)
         if used >= WATCH:
             level = PROBLEM if used >= limit else WARNING

@@ -60,7 +60,7 @@ def story(view: View, vm: pools.Vm, disk: int, root: str) -> Story:
         *_link(f"{root}/{vm.sds}/{vm.id}/disk.{disk}", target, names.device(names.vg(vm.sds), name)),
         *(_volume(group, volume, vm) if volume else [f"volume {names.vg(vm.sds)}/{name} does not exist: run fsck"]),
     ]
-    origin = group.find(volume.origin) if volume and volume.origin else None
+    origin = group.find(volume.source) if volume and volume.source else None
     return Story(
         vm=vm.id,
         disk=disk,
@@ -115,7 +115,7 @@ def _volume(group: Group, volume: Volume, vm: pools.Vm) -> list[str]:
 
 
 def _origin(group: Group, volume: Volume) -> list[str]:
-    origin = group.find(volume.origin) if volume.origin else None
+    origin = group.find(volume.source) if volume.source else None
     if origin is not None and origin.what == "origin":
         others = len(group.made_of(origin.name)) - 1
         pinned = ", pinned" if names.PINNED in origin.tags else ""

@@ -17,6 +17,7 @@ from vafnebula.admin.views import Group, View, Volume
 from vafnebula.model import Delete, DiskRef, Relink, Settle
 from vafnebula.one import pools
 
+LEFT = ("-saveas", "-backup", "-revert", "-old")  # names of what lasts as long as an action (node/points.py)
 Lookup = Callable[[int], "pools.Vm | None"]
 
 
@@ -50,7 +51,7 @@ def findings(views: Iterable[View], live: Iterable[pools.Vm], lookup: Lookup, ro
     by_host = {view.host: view for view in known}
     for vm in filter(None, list(vms.values())):
         if vm.state != pools.DONE and vm.steady and vm.host in by_host:
-            found += _lost(by_host[vm.host], vm)
+            found += _lost(by_host[vm.host], vm, root)
     return found
 
 
@@ -87,6 +88,9 @@ def _of_vm(
     elif vm.steady and (vm.host, vm.sds) != (view.host, group.sds):
         where = f"VM {number} is on {vm.host}, system datastore {vm.sds}"
         yield Finding(view.host, "stray", what, where, "left by a migration? compare both, then lvremove this one")
+    elif vm.steady and volume.ending in LEFT and group.find(names.disk_volume(number, volume.disk)):
+        why = f"an action on disk {volume.disk} of VM {number} was cut off"
+        yield Finding(view.host, "leftover", what, why, "the next action on that disk, or its end, takes it away")
     elif vm.steady and volume.what == "disk" and volume.disk not in vm.disks:
         if volume.tag("format"):
             yield _unsaved(view.host, what, f"VM {number} has no disk {volume.disk} any more")
@@ -131,14 +135,21 @@ def _directories(view: View, vm_of: Lookup, root: str) -> Iterator[Finding]:
             yield Finding(view.host, "orphan", place, f"VM {number} is DONE", repair=repair)
 
 
-def _lost(view: View, vm: pools.Vm) -> Iterator[Finding]:
+def _lost(view: View, vm: pools.Vm, root: str) -> Iterator[Finding]:
     """Disks that the VM's node should have."""
     group = view.groups.get(vm.sds)
     if group is None:
         return
     for number, disk in vm.disks.items():
         volume = names.disk_volume(vm.id, number)
-        if disk.get("TM_MAD", "") in ("", pools.DRIVER) and group.find(volume) is None:
+        if disk.get("TM_MAD", "") not in ("", pools.DRIVER) or group.find(volume) is not None:
+            continue
+        if group.find(f"{volume}-old") is not None:
+            directory = f"{root}/{vm.sds}/{vm.id}"
+            repair = Relink(DiskRef(vm.id, number, vm.seq, vm.sds, directory))
+            why = f"a revert of disk {number} of VM {vm.id} was cut off; the disk is {volume}-old"
+            yield Finding(view.host, "lost volume", f"{names.vg(vm.sds)}/{volume}", why, repair=repair)
+        else:
             yield Finding(
                 view.host, "lost volume", f"{names.vg(vm.sds)}/{volume}", f"disk {number} of VM {vm.id} is not there",
                 f"onevm recover --recreate {vm.id} makes the VM anew, without its changes",

@@ -54,6 +54,18 @@ class Volume:
         return self.name.removeprefix(names.ORIGIN_PREFIX).removeprefix(names.FILL_PREFIX)
 
     @property
+    def source(self) -> str:
+        """The volume it is a snapshot of: an origin, also when there were disk snapshots in between; '' for none."""
+        key = self.tag("origin") if self.ours else ""
+        return f"{names.ORIGIN_PREFIX}{key}" if key else self.origin
+
+    @property
+    def ending(self) -> str:
+        """What follows the disk's name: `-s3`, `-b1`, `-revert`, ...; '' for a disk itself."""
+        found = _DISK.fullmatch(self.name)
+        return found["rest"] or "" if found else ""
+
+    @property
     def overflowed(self) -> bool:
         return self.attr[4:5] in ("I", "S")
 
@@ -82,7 +94,8 @@ class Group:
         return next((v for v in self.volumes if v.name == name), None)
 
     def made_of(self, name: str) -> tuple[Volume, ...]:
-        return tuple(v for v in self.volumes if v.origin == name)
+        """What was made of origin `name`, also by way of disk snapshots."""
+        return tuple(v for v in self.volumes if v.source == name)
 
 
 @dataclass(frozen=True)

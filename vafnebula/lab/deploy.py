@@ -2,6 +2,7 @@
 
     CHECKOUT/mads/tm/fs_lvm_snap/...     -> REMOTES/tm/fs_lvm_snap/...        every directory of mads/ likewise
     CHECKOUT/hooks/vnm/...               -> REMOTES/vnm/DRIVER/...            for every Linux-bridge driver
+    CHECKOUT/hooks/vm-state/vm-state     -> REMOTES/hooks/vafnebula/vm-state  and what of vafnebula/scale it takes
     CHECKOUT/vafnebula/*.py, tm/, one/, node/ -> REMOTES/vafnebula/vafnebula/...   the core and both halves
     the site file                        -> REMOTES/etc/vafnebula/vafnebula.conf
 
@@ -50,9 +51,12 @@ def plan(checkout: Path, conf: str = "") -> list[File]:
     ]
     package = checkout / "vafnebula"
     halves = [p for half in ("tm", "one", "node") for p in (package / half).rglob("*.py")]
-    for source in sorted([*package.glob("*.py"), *halves]):
+    poking = [package / "scale" / name for name in ("__init__.py", "poke.py", "vmstate.py")]
+    for source in sorted([*package.glob("*.py"), *halves, *poking]):
         path = Path("vafnebula/vafnebula") / source.relative_to(package)
         files.append(File(path, source.read_bytes(), executable=False))
+    state_hook = checkout / "hooks/vm-state/vm-state"
+    files.append(File(Path("hooks/vafnebula/vm-state"), state_hook.read_bytes(), executable=True))
     hooks = [(checkout / "hooks/vnm", Path("vnm") / driver) for driver in DRIVERS]
     for above, below in ((checkout / "mads", Path()), *hooks):
         for source in sorted(above.rglob("*")):
@@ -64,7 +68,7 @@ def plan(checkout: Path, conf: str = "") -> list[File]:
 
 def install(files: list[File], remotes: Path, *, uid: int, gid: int) -> None:
     """Write `files` below `remotes`, owned by `uid`:`gid`.  What only we put there before, and is gone now, goes."""
-    for ours in (remotes / "vafnebula", remotes / "tm/fs_lvm_snap"):
+    for ours in (remotes / "vafnebula", remotes / "tm/fs_lvm_snap", remotes / "hooks/vafnebula"):
         shutil.rmtree(ours, ignore_errors=True)
     for file in files:
         target = remotes / file.path

@@ -63,7 +63,7 @@ def test_a_fit_node() -> None:
             "evict",
         ),
         (
-            {"pools": {"vg-one-100": {**POOL, "metadata_percent": "96"}}},
+            {"pools": {"vg-one-100": {**POOL, "metadata_percent": "91"}}},
             "problem",
             "metadata of the thin pool",
             "extend",

@@ -19,6 +19,11 @@ def test_the_story_of_a_clone() -> None:
     assert "for history record 0, where the VM is now" in text
 
 
+def test_a_disk_that_was_reverted_still_has_its_image() -> None:
+    seen = view(origin(), disk(7, 0, f"vaf.origin={KEY}", origin="lv-one-7-0-s1"), volume("lv-one-7-0-s1", names.OURS))
+    assert explain.story(seen, vm(7), 0, ROOT).image == "1/img"
+
+
 def test_a_disk_that_came_from_elsewhere() -> None:
     text = "\n".join(explain.story(view(disk(7)), vm(7, seq=2), 0, ROOT).lines)
     assert "for history record 0; the VM is at record 2 by now" in text

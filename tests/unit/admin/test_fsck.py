@@ -41,6 +41,19 @@ def test_a_lost_volume() -> None:
     assert "onevm recover --recreate 7" in finding.advice
 
 
+def test_what_an_action_that_was_cut_off_left() -> None:
+    def own(ending: str) -> dict[str, object]:
+        return volume(f"lv-one-7-0{ending}", names.OURS, "vaf.vm=7", "vaf.disk=0")
+
+    link = {"100/7/0": "/dev/vg-one-100/lv-one-7-0"}
+    for ending in fsck.LEFT:
+        [finding] = find(view(disk(7), own(ending), links=link), vm(7))
+        assert (finding.kind, finding.repair) == ("leftover", None)
+    assert find(view(disk(7), own("-s1"), own("-b2"), links=link), vm(7)) == []
+    [finding] = find(view(own("-old"), own("-revert"), links=link), vm(7))
+    assert (finding.kind, finding.repair) == ("lost volume", Relink(DiskRef(7, 0, 0, 100, f"{ROOT}/100/7")))
+
+
 def test_disks_of_other_drivers_are_not_missed() -> None:
     other = pools.Vm(7, "x", 3, 3, "n1", 100, 0, {0: {"TM_MAD": "ssh"}})
     assert find(view(), other) == []

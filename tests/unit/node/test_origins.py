@@ -9,7 +9,8 @@ import pytest
 
 from tests.fakes.host import Fault, Killed
 from tests.fakes.lvm import EXTENT, Lv
-from tests.fakes.node import VG, Node
+from tests.fakes.node import VG, Node, NodeMaker, Picture
+from tests.unit.node.steps import FAULTS, MODES, Case, killed, survives
 from vafnebula import errors, names
 from vafnebula.model import Clone, Evict, Image, Inspect, Pin, Relink, Scrub, Settle, Survey, Warm
 from vafnebula.node import lock, room
@@ -74,8 +75,9 @@ def test_an_admin_may_evict_what_is_young(node: Node) -> None:
     key = warmed(node)
     assert evict(node.host(), Evict(0, key), node.settings)["result"] == "evicted"
     assert node.origins() == []
+    assert evict(node.host(), Evict(0, key), node.settings)["result"] == "gone"
     with pytest.raises(errors.NotFound, match="cache list"):
-        evict(node.host(), Evict(0, key), node.settings)
+        pin(node.host(), Pin(0, key, True), node.settings)
 
 
 def test_what_is_used_is_not_evicted(node: Node) -> None:
@@ -229,6 +231,77 @@ def test_what_must_not_be_linked(node: Node) -> None:
     with pytest.raises(errors.NotOurs):
         relink(node.host(), Relink(node.disk(9)), node.settings)
     assert not os.path.lexists(link)
+
+
+# --- stopped at any step
+
+
+def one_origin(node: Node) -> None:
+    assert node.origins() == [names.ORIGIN_PREFIX + node.key()]
+    assert node.volume_holds(node.origins()[0], node.image_content())
+    assert not [n for n in node.volumes() if n.startswith(names.FILL_PREFIX)]
+
+
+def linked(node: Node) -> None:
+    assert node.disk_holds(node.image_content())
+
+
+def a_cold_image(node: Node) -> Warm:
+    return Warm(0, node.image(), 0, False)
+
+
+def a_lost_link(node: Node) -> Relink:
+    clone(node.host(), node.clone(), node.settings)
+    os.unlink(node.disk().link)
+    return Relink(node.disk())
+
+
+def an_unused_origin(node: Node) -> Evict:
+    return Evict(0, warmed(node))
+
+
+def a_crashed_fill(node: Node) -> Settle:
+    killed(warm, node, a_cold_image(node), "copy dd")
+    return Settle(0, node.key())
+
+
+def no_fill(node: Node) -> None:
+    assert [n for n in node.volumes() if n.startswith("vaf-") and n != names.THIN_POOL] == []
+
+
+def gone_or_whole(node: Node, before: Picture) -> None:
+    """What shall go may be gone; nothing else is different."""
+    after = node.picture()
+    assert set(after.volumes.items()) <= set(before.volumes.items())
+    assert after.files == before.files
+
+
+def lost_or_linked(node: Node, before: Picture) -> None:
+    """The link is right as soon as it is there, so it may stay."""
+    after = node.picture()
+    assert after.volumes == before.volumes
+    assert {path: held for path, held in after.files.items() if path not in before.files} in (
+        {},
+        {node.disk().link: node.disk().device},
+    )
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(warm, a_cold_image, one_origin),
+        Case(relink, a_lost_link, linked, left=lost_or_linked),
+        Case(evict, an_unused_origin, no_fill, left=gone_or_whole),
+        Case(settle, a_crashed_fill, no_fill, left=gone_or_whole),
+    ],
+    ids=lambda case: case.deed.__name__,
+)
+def test_stopped_at_any_step_they_leave_nothing_and_succeed_when_run_again(
+    make_node: NodeMaker, case: Case, mode: str, kind: str
+) -> None:
+    survives(case, make_node, mode, kind)
 
 
 # --- survey, inspect

@@ -10,9 +10,12 @@ from vafnebula.node.host import Host
 
 
 def evict(host: Host, request: Evict, settings: Settings) -> dict[str, object]:
-    """Remove it.  Raises NotFound, NotOurs, and Busy when it is pinned, disks are made of it, or an action uses it."""
+    """Remove it; gone already is fine.  Raises NotOurs, and Busy when it is pinned, in use, or disks are made of it."""
     vg = names.vg(request.sds)
-    volume = origin(host, vg, request.key)
+    try:
+        volume = origin(host, vg, request.key)
+    except errors.NotFound:
+        return {"result": "gone", "bytes": 0}
     what = f"origin {request.key}"
     if names.PINNED in volume.tags:
         raise errors.Busy(what=what, why="it is pinned (`vafnebula cache unpin`)")

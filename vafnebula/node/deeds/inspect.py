@@ -47,7 +47,10 @@ def inspect(host: Host, request: Inspect, settings: Settings) -> dict[str, objec
 
 
 def _allowed(host: Host, *command: str) -> bool:
-    return host.query(["sudo", "-n", "-l", *command]).code == 0
+    try:
+        return host.query(["sudo", "-n", "-l", *command]).code == 0
+    except errors.CommandFailed:  # there is no sudo
+        return False
 
 
 def _in_group_disk() -> bool:

@@ -6,17 +6,21 @@ import os
 
 from vafnebula import errors, names
 from vafnebula.model import Relink, Settings
-from vafnebula.node import disks, lvm
+from vafnebula.node import disks, lvm, points
 from vafnebula.node.host import Host
 
 
 def relink(host: Host, request: Relink, settings: Settings) -> dict[str, object]:
-    """Make the link.  Raises NotFound, NotOurs, BrokenSnapshot, and Busy when the disk is half made."""
+    """Make the link, if need be of what a revert that was cut off has left.
+
+    Raises NotFound, NotOurs, BrokenSnapshot, and Busy when the disk is half made.
+    """
     ref = request.disk
     disks.require_place(ref.directory, ref.sds, ref.vm)
     with disks.locked(settings, ref, "relink"):
         what = f"volume {ref.vg}/{ref.volume}"
-        volume = lvm.group(host, ref.vg).find(ref.volume)
+        group = lvm.group(host, ref.vg)
+        volume = group.find(ref.volume) or points.recover(host, ref, group)
         if volume is None:
             raise errors.NotFound(what=what, advice="`onevm recover --recreate` makes the VM anew")
         if not volume.ours or not {names.tag("vm", ref.vm), names.tag("disk", ref.disk)} <= volume.tags:

@@ -31,6 +31,8 @@ def snap_create(host: Host, request: SnapCreate, settings: Settings) -> dict[str
             return {"result": "there"}  # OpenNebula uses a number once in a disk's life
         room.require_metadata(group, settings)
         own = points.tags(host, ref, volume, names.tag("snap", request.snap))
+        if volume.active:  # LVM will not know it of the snapshot; a probe tells it (node/probes/disks.py)
+            own.append(names.tag("holds", int(volume.size * volume.data_percent / 100)))
         with Undo() as undo:
             undo.push(name, partial(lvm.remove, host, ref.vg, points.mine(host, name)))
             points.afresh(host, ref, name, lambda: points.take(host, settings, ref, volume, name, own))

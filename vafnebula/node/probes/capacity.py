@@ -52,7 +52,7 @@ def of_group(group: lvm.Group, size: int, free: int, settings: Settings, now: fl
     except errors.NoThinPool:
         return Capacity(0, 0)
     [pool] = [v for v in group.volumes if v.name == names.THIN_POOL]
-    if pool.metadata_percent >= settings.pool_limit:
+    if pool.metadata_percent > settings.metadata_limit:  # no image could be copied there
         return Capacity(pool.size, 0)
     possible = unused + sum(int(v.tag("holds") or 0) for v in evictable)
     kept = [v for v in group.volumes if v.ours and v not in evictable]
