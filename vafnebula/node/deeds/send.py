@@ -12,7 +12,7 @@ from vafnebula.node.host import Host
 
 
 def send(host: Host, request: Send, settings: Settings) -> dict[str, object]:
-    """Facts: bytes that went out.  Raises as `offer` does; the stream then ends before its end, which is noticed."""
+    """Facts: bytes that went out, bytes of the disk that were looked at.  Raises as `offer` does; the stream then ends before its end, which is noticed."""
     disks.require_place(request.directory, request.sds, request.vm)
     ref = DiskRef(request.vm, max(request.disk, 0), 0, request.sds, request.directory)
     out = wire.Writer(host.outgoing())
@@ -27,14 +27,15 @@ def send(host: Host, request: Send, settings: Settings) -> dict[str, object]:
         return {"bytes": out.bytes}
     with nullcontext() if request.held else disks.locked(settings, ref, "send"):
         found = {p.name: p for p in parts.of_disk(host, ref.vg, request.vm, request.disk)}
+        looked = 0
         for name, base in zip(request.volumes, request.bases):
             if name not in found:
                 raise errors.NotFound(what=f"volume {ref.vg}/{name}", advice="it was removed meanwhile, retry")
-            _volume(host, settings, ref.vg, found[name], base, out)
-    return {"bytes": out.bytes}
+            looked += _volume(host, settings, ref.vg, found[name], base, out)
+    return {"bytes": out.bytes, "looked": looked}
 
 
-def _volume(host: Host, settings: Settings, vg: str, part: Part, base: str, out: wire.Writer) -> None:
+def _volume(host: Host, settings: Settings, vg: str, part: Part, base: str, out: wire.Writer) -> int:
     out.begin({"name": part.name})
     with _readable(host, settings, vg, part, base) as name, blocks.Device(names.device(vg, part.name)) as disk:
         ranges = thin.differing(host, settings, vg, name, part.name) if name else None
@@ -46,6 +47,7 @@ def _volume(host: Host, settings: Settings, vg: str, part: Part, base: str, out:
                 for change in blocks.differences(disk, old, ranges):
                     out.change(change)
     out.end()
+    return part.size if ranges is None else sum(end - start for start, end in ranges)
 
 
 @contextmanager
