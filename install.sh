@@ -1,96 +1,47 @@
 #!/bin/sh
 # vafnebula's installer.  `./install.sh demo` shows what it does, `./install.sh test` proves it; both set up all they need.
+# `frontend`, `node` and `uninstall` are for a real site (docs/install.md).
 #
-# Idempotent: what is there already is not installed again.  Everything of Python lives in .venv of this checkout.
+# Idempotent: what is there already is not installed again.  The parts are in share/install; this file knows the verbs.
 set -eu
 
 usage() {
 	cat <<-'EOF'
 	usage: ./install.sh VERB [ARGUMENT...]
 
-	  demo    install what the demo needs, then play a virtual cluster's storage life on hypervisor nodes
-	          that boot inside this machine; arguments go to `vafnebula demo` (try --help)
-	  oned    print what isolation needs in /etc/one/oned.conf (docs/isolation.md)
-	  test    install what the tests need, then run all of them; arguments go to pytest
+	  demo       install what the demo needs, then play a virtual cluster's storage life on hypervisor nodes
+	             that boot inside this machine; arguments go to `vafnebula demo` (try --help)
+	  test       install what the tests need, then run all of them; arguments go to pytest
 
-	Runs as root on Debian 12 (packages and network namespaces).  Nothing outside this directory is changed but
-	for the Debian packages it installs, and no service is started by their installation.
+	  frontend   install on an OpenNebula front-end
+	  node       install on a hypervisor, here or with --host on others; makes its volume group
+	  oned       print what is to be added to oned.conf, and the templates of the datastores
+	  uninstall  take away what frontend and node installed; never a volume
+
+	The last four take --help; all that change something take --dry-run. demo and test run as root on Debian 12
+	and change nothing outside this directory but for the Debian packages they install.
 	EOF
 }
 
-die() {
-	echo "install.sh: $*" >&2
-	exit 1
-}
-
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-python=/usr/bin/python3 # not a version manager's: oneadmin must be able to run it inside the lab
+root=${DESTDIR:-}
+[ -z "$root" ] || [ -d "$root" ] || { echo "install.sh: DESTDIR $root is not a directory" >&2 && exit 1; }
+dry=
 
-# What the lab's nodes run; they see this machine's programs, read-only.
-lab_packages='user-mode-linux lvm2 thin-provisioning-tools openssh-server openssh-client sudo kmod busybox-static
-	xfsprogs e2fsprogs ebtables iptables nftables iproute2 iputils-ping util-linux qemu-utils glusterfs-server
-	glusterfs-client
-	python3 python3-venv procps'
-# What single tests and measurements add: a second kernel, real udev, static checks, counting.
-test_packages='qemu-system-x86 qemu-system-common cpio udev shellcheck strace git xorriso'
-
-require_root_on_debian() {
-	[ "$(id -u)" -eq 0 ] || die "must run as root: the lab makes namespaces and taps; try sudo $0"
-	command -v apt-get >/dev/null || die "no apt-get here; this verb knows Debian 12 only"
-}
-
-# quietly COMMAND... : its output is shown only when it fails.
-quietly() {
-	log=$(mktemp)
-	if ! "$@" </dev/null >"$log" 2>&1; then
-		tail -n 20 "$log" >&2
-		die "$1 failed; its whole output is in $log"
-	fi
-	rm -f "$log"
-}
-
-# install_packages NAME... : those that are missing, without starting any daemon.
-install_packages() {
-	missing=
-	for package in "$@"; do
-		status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
-		[ "$status" = installed ] || missing="$missing $package"
-	done
-	[ -n "$missing" ] || return 0
-	echo "Installing Debian packages:$missing"
-	policy=/usr/sbin/policy-rc.d
-	if [ ! -e "$policy" ]; then
-		# shellcheck disable=SC2064
-		trap "rm -f $policy" EXIT INT TERM
-		printf '#!/bin/sh\nexit 101\n' >"$policy"
-		chmod 755 "$policy"
-	else
-		policy=
-	fi
-	quietly apt-get update
-	# shellcheck disable=SC2086  # a list of names
-	DEBIAN_FRONTEND=noninteractive quietly apt-get install -y --no-install-recommends $missing
-	if [ -n "$policy" ]; then
-		rm -f "$policy"
-		trap - EXIT INT TERM
-	fi
-}
-
-# make_venv EXTRA : .venv with this checkout installed in it; again only when pyproject.toml or EXTRA changed.
-make_venv() {
-	venv=$here/.venv
-	stamp=$venv/vafnebula-stamp
-	want="$1 $here $(cksum <"$here/pyproject.toml")"
-	if [ -x "$venv/bin/vafnebula" ] && grep -qxF -- "$want" "$stamp" 2>/dev/null; then
-		return 0
-	fi
-	echo "Making .venv ($1)"
-	[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-	"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --editable "${here}[$1]" ||
-		die "pip failed; is there a way to PyPI?"
-	# What was asked for earlier is still there: demo after test needs nothing new.
-	echo "$want" >>"$stamp"
-}
+# shellcheck source=share/install/say.sh
+. "$here/share/install/say.sh"
+# shellcheck source=share/install/packages.sh
+. "$here/share/install/packages.sh"
+# shellcheck source=share/install/files.sh
+. "$here/share/install/files.sh"
+# shellcheck source=share/install/lab.sh
+. "$here/share/install/lab.sh"
+# shellcheck source=share/install/frontend.sh
+. "$here/share/install/frontend.sh"
+# shellcheck source=share/install/node.sh
+. "$here/share/install/node.sh"
+# shellcheck source=share/install/uninstall.sh
+. "$here/share/install/uninstall.sh"
 
 [ $# -gt 0 ] || {
 	usage >&2
@@ -99,29 +50,16 @@ make_venv() {
 verb=$1
 shift
 case $verb in
-demo)
-	require_root_on_debian
-	# shellcheck disable=SC2086
-	install_packages $lab_packages
-	make_venv demo
-	exec "$here/.venv/bin/vafnebula" demo "$@"
-	;;
-test)
-	require_root_on_debian
-	# shellcheck disable=SC2086
-	install_packages $lab_packages $test_packages
-	make_venv test
-	# The QEMU tests fetch Debian's kernel by name, once; a stale list would name one that is gone.
-	[ -d "$here/.venv/lab-kernel" ] || quietly apt-get update
-	cd "$here"
-	exec .venv/bin/python -m pytest "$@"
-	;;
+demo) demo "$@" ;;
+test) run_tests "$@" ;;
+frontend) frontend "$@" ;;
+node) node "$@" ;;
+uninstall) uninstall "$@" ;;
 oned)
-	cat "$here/share/oned/isolation.conf"
+	frontend_paths
+	oned_stanza
 	;;
--h | --help | help)
-	usage
-	;;
+-h | --help | help) usage ;;
 *)
 	usage >&2
 	die "unknown verb $verb"

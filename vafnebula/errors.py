@@ -5,10 +5,12 @@
     │   ├── BadArgument        malformed argv, path, id, size or name
     │   ├── ImageTooLarge      the image does not fit in the disk that was asked for
     │   ├── ImageUnusable      a file, but not an image that can become a disk
-    │   └── TooSmall           a volume too small for what shall go into it
+    │   ├── TooSmall           a volume too small for what shall go into it
+    │   └── NeedsThin          what a classic snapshot cannot do
     ├── SiteError        the installation: the admin
     │   ├── BadConfig          the site file
     │   ├── ImageMissing       the image cannot be read on the node
+    │   ├── NoBackup           a backup cannot be found or read
     │   ├── ApiFailed          OpenNebula's API gave no usable answer
     │   ├── BadRecord          OpenNebula's record of a VM cannot be used
     │   ├── Unreachable        ssh could not reach or enter the node
@@ -17,9 +19,11 @@
     │   ├── NoVolumeGroup      the node has no VG for this system datastore
     │   ├── NoThinPool         the VG has no usable thin pool
     │   ├── CannotMigrate      this OpenNebula, mode or datastore cannot do it: another way is named
+    │   ├── NoDelta            what changed between two snapshots cannot be told
     │   └── NotOurs            a volume or link that we did not make stands in the way
     ├── HostError        the node, now: wait, free something, repair
     │   ├── NoRoom             VG or thin pool is too full
+    │   ├── NoMetadata         the thin pool's metadata is too full
     │   ├── Busy               a volume is in use, or another action holds the lock
     │   ├── NotFound           a volume that should be there is not
     │   ├── VolumeExists       a volume of that name is already there
@@ -92,6 +96,10 @@ class TooSmall(RequestError):
     sentence = "{size} bytes are too small for {what}, which needs {least}; set SIZE to at least {mib} MB"
 
 
+class NeedsThin(RequestError):
+    sentence = "{what} needs mode thin, and in system datastore {sds} it is thick; put such VMs in one of mode thin"
+
+
 class SiteError(Error):
     blame = "site"
 
@@ -102,6 +110,10 @@ class BadConfig(SiteError):
 
 class ImageMissing(SiteError):
     sentence = "image {path} cannot be read on the node: {why}; check that the image datastore is mounted there"
+
+
+class NoBackup(SiteError):
+    sentence = "backup image {image} cannot be restored: {why}; look at `oneimage show {image}` and its datastore"
 
 
 class ApiFailed(SiteError):
@@ -136,6 +148,13 @@ class CannotMigrate(SiteError):
     sentence = "{why}; {advice}"
 
 
+class NoDelta(SiteError):
+    sentence = (
+        "what changed since the last backup cannot be told: install thin-provisioning-tools on the node and "
+        "share/sudoers/vafnebula with its lines for {vg}, or make a full backup"
+    )
+
+
 class NotOurs(SiteError):
     sentence = "{what} exists but was not made by vafnebula; remove or rename it by hand after looking at it"
 
@@ -146,6 +165,13 @@ class HostError(Error):
 
 class NoRoom(HostError):
     sentence = "{where} lacks room: {wanted} wanted, {free} free; remove VMs, evict images or add a disk"
+
+
+class NoMetadata(HostError):
+    sentence = (
+        "metadata of thin pool {pool} is {percent} % full, the limit is {limit} %; "
+        "extend it: lvextend --poolmetadatasize +128M {pool}"
+    )
 
 
 class Busy(HostError):

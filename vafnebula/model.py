@@ -24,6 +24,8 @@ class Settings:
     cow_chunk: int = 64 * 1024
     cow_percent: int = 100
     pool_limit: int = 95
+    metadata_limit: int = 90
+    overcommit: int = 100
     cache_min_age: int = 900
     verify: bool = False
     copy_streams: int = 1
@@ -125,6 +127,97 @@ class Delete:
     disk: int
     sds: int
     directory: str
+
+
+@dataclass(frozen=True)
+class SnapCreate:
+    """Make disk snapshot `snap`.  `disk.seq` does not matter here and below."""
+
+    verb: ClassVar[str] = "snap_create"
+    disk: DiskRef
+    snap: int
+
+
+@dataclass(frozen=True)
+class SnapDelete:
+    verb: ClassVar[str] = "snap_delete"
+    disk: DiskRef
+    snap: int
+
+
+@dataclass(frozen=True)
+class SnapRevert:
+    """Make the disk what disk snapshot `snap` holds."""
+
+    verb: ClassVar[str] = "snap_revert"
+    disk: DiskRef
+    snap: int
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Let the disk have at least `size` bytes."""
+
+    verb: ClassVar[str] = "resize"
+    disk: DiskRef
+    size: int
+
+
+@dataclass(frozen=True)
+class SaveAs:
+    """Copy the disk, or its disk snapshot `snap` if that is not -1, into the new file of `image`."""
+
+    verb: ClassVar[str] = "cpds"
+    disk: DiskRef
+    image: Image
+    snap: int
+
+
+@dataclass(frozen=True)
+class PreBackup:
+    """Make files of the VM's `disks` in directory `place`, for backup `increment` (0 is a full one).
+
+    `keep` the snapshots for the next increment.  `record` is what vm.xml shall hold, `live` whether the VM runs.
+    """
+
+    verb: ClassVar[str] = "prebackup"
+    vm: int
+    disk: int
+    sds: int
+    directory: str
+    place: str
+    disks: list[int]
+    increment: int
+    keep: bool
+    live: bool
+    record: str
+
+
+@dataclass(frozen=True)
+class PostBackup:
+    """Remove what a backup left behind; `last` is the last increment that OpenNebula has, -1 for none."""
+
+    verb: ClassVar[str] = "postbackup"
+    vm: int
+    disk: int
+    sds: int
+    directory: str
+    place: str
+    disks: list[int]
+    last: int
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Put the images `disk.<N>` in `<directory>/.restore`, for N in `disks`, in the place of the VM's disks."""
+
+    verb: ClassVar[str] = "restore"
+    vm: int
+    disk: int
+    sds: int
+    directory: str
+    disks: list[int]
 
 
 @dataclass(frozen=True)
@@ -284,14 +377,90 @@ class Part:
             raise errors.NodePackage(why="gave an answer that is not ours") from e
 
 
-VERBS: dict[str, type] = {
-    c.verb: c
-    for c in (
-        *(Clone, Link, MakeSwap, MakeImage, Save, Delete),
-        *(Move, Offer, Send, Receive, Drop),
-        *(Premigrate, Postmigrate, Failmigrate, Activate),
-    )
-}
+VERBS: dict[str, type] = {c.verb: c for c in (Clone, Link, MakeSwap, MakeImage, Save, Delete)}
+VERBS.update({c.verb: c for c in (SnapCreate, SnapDelete, SnapRevert, Resize, SaveAs)})
+VERBS.update({c.verb: c for c in (PreBackup, PostBackup, Restore)})
+VERBS.update({c.verb: c for c in (Move, Offer, Send, Receive, Drop)})
+VERBS.update({c.verb: c for c in (Premigrate, Postmigrate, Failmigrate, Activate)})
+
+
+# --- what an admin asks for (vafnebula/admin)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Say what there is: volume groups, volumes, and the links in the VM directories below `root`."""
+
+    verb: ClassVar[str] = "survey"
+    root: str
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Say whether the node is fit: programs, rules, settings; and whether the image files `images` are seen."""
+
+    verb: ClassVar[str] = "inspect"
+    images: list[str]
+
+
+@dataclass(frozen=True)
+class Warm:
+    """Fill the cache with an image for disks of `size` bytes (0: the image's own), and pin it if `pin`."""
+
+    verb: ClassVar[str] = "warm"
+    sds: int
+    image: Image
+    size: int
+    pin: bool
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Keep an origin from eviction, or let it go again."""
+
+    verb: ClassVar[str] = "pin"
+    sds: int
+    key: str
+    pinned: bool
+
+
+@dataclass(frozen=True)
+class Evict:
+    """Remove an origin, if no disk is made of it and it is not pinned."""
+
+    verb: ClassVar[str] = "evict"
+    sds: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Scrub:
+    """Compare an origin with its image file, which is below the datastores' root `root`."""
+
+    verb: ClassVar[str] = "scrub"
+    sds: int
+    key: str
+    root: str
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Finish or remove what a crashed fill left of an origin."""
+
+    verb: ClassVar[str] = "settle"
+    sds: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Relink:
+    """Publish a finished disk again whose link was lost."""
+
+    verb: ClassVar[str] = "relink"
+    disk: DiskRef
+
+
+VERBS.update({c.verb: c for c in (Survey, Inspect, Warm, Pin, Evict, Scrub, Settle, Relink)})
 
 
 @dataclass(frozen=True)
@@ -363,6 +532,8 @@ def decode(cls: type[T], value: object) -> T:
             item = decode(kind, item)
         elif kind is not Any and type(item) is not _plain(kind):
             raise errors.BadArgument(what=name, value=item, why=f"not of type {_plain(kind).__name__}")
+        elif _plain(kind) is list and any(type(i) is not kind.__args__[0] for i in item):
+            raise errors.BadArgument(what=name, value=name, why="its elements are of another type")
         made[name] = item
     return cls(**made)
 

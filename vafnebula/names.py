@@ -3,6 +3,7 @@
     vg-one-<SDS>              VG of system datastore SDS (OpenNebula 7.2+ migrates links to /dev/vg-one*)
     vaf-thinpool              the thin pool of such a VG, in mode thin
     lv-one-<VM>-<DISK>        a VM's disk
+    lv-one-<VM>-<DISK>-s<ID>  its disk snapshot ID; -b<N>: what backup N holds; other endings last as long as an action
     vaf-origin-<KEY>          a cached image: complete, read-only, inactive
     vaf-fill-<KEY>            the same while it is filled; renamed when complete
 
@@ -47,6 +48,11 @@ def reserve(size: int) -> str:
     return tag("reserve", size)
 
 
+def sds_of(vg_name: str) -> int:
+    """The system datastore of a VG."""
+    return int(vg_name.rpartition("-")[2])
+
+
 def vg(sds: int) -> str:
     """The VG of system datastore `sds`."""
     return f"vg-one-{sds}"
@@ -55,6 +61,16 @@ def vg(sds: int) -> str:
 def disk_volume(vm: int, disk: int) -> str:
     """The volume of disk `disk` of VM `vm`."""
     return f"lv-one-{vm}-{disk}"
+
+
+def disk_snapshot(vm: int, disk: int, snap: int) -> str:
+    """The volume of disk snapshot `snap` of disk `disk` of VM `vm`."""
+    return f"{disk_volume(vm, disk)}-s{snap}"
+
+
+def backup_base(vm: int, disk: int, increment: int) -> str:
+    """The volume that holds what backup `increment` of a disk saw."""
+    return f"{disk_volume(vm, disk)}-b{increment}"
 
 
 def origin_key(datastore: int, source: str, fingerprint: str, size: int | None = None) -> str:

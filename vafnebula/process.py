@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 from vafnebula import errors
 
@@ -114,9 +114,30 @@ def piped(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Itera
                     pipe.close()
 
 
+def pipe(producer: Sequence[str], consumer: Sequence[str], *, timeout: float | None) -> None:
+    """Run `producer`, whose output is `consumer`'s input, to the end of both.
+
+    Raises CommandFailed for the one that failed, the consumer first: a producer may fail because nobody reads.
+    """
+    children: list[tuple[Sequence[str], subprocess.Popen[bytes]]] = []
+    try:
+        children.append((producer, _start(producer, False, None, None, ())))
+        source = children[0][1].stdout
+        assert source is not None
+        children.append((consumer, _start(consumer, source, None, None, ())))
+        source.close()
+        children[0][1].stdout = None
+    except BaseException:
+        for _, child in children:
+            _end(child)
+        raise
+    for one in reversed(_wait(children, None, timeout)):
+        _check(one)
+
+
 def _start(
     argv: Sequence[str],
-    feed: bool,
+    feed: bool | IO[bytes],
     env: Mapping[str, str] | None,
     cwd: str | None,
     pass_fds: Sequence[int],
@@ -124,7 +145,7 @@ def _start(
     try:
         return subprocess.Popen(
             list(argv),
-            stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
+            stdin={True: subprocess.PIPE, False: subprocess.DEVNULL}[feed] if isinstance(feed, bool) else feed,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=dict(os.environ if env is None else env, LC_ALL="C"),
@@ -144,7 +165,7 @@ def _wait(
     try:
         for argv, child in children:
             out, err = child.communicate(input, timeout)
-            done.append(Completed(tuple(argv), child.returncode, out, err))
+            done.append(Completed(tuple(argv), child.returncode, out or b"", err))
     except BaseException as e:
         for _, child in children:
             _end(child)

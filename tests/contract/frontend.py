@@ -66,15 +66,15 @@ class Frontend:
     def stub(self, action: str) -> Path:
         return self.remotes / "tm/fs_lvm_snap" / action
 
-    def run(self, action: str, *arguments: str) -> Done:
-        """Run a stub as one_tm does: by absolute path, through a shell, in a process group of its own, stdin empty."""
+    def run(self, action: str, *arguments: str, stdin: bytes = b"") -> Done:
+        """Run a stub as one_tm does: by absolute path, through a shell, in a process group of its own."""
         line = f"{self.stub(action)} {shlex.join(arguments)}"
         done = subprocess.run(
             line,
             shell=True,
             cwd=self.home,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             start_new_session=True,
             timeout=60,

@@ -12,7 +12,6 @@ import pytest
 from tests.contract.frontend import CHECKOUT, Frontend
 from tests.contract.test_stubs import CLONE, DELETE, MKIMAGE, failed
 from tests.fakes.oned import Oned
-from vafnebula.lab import deploy
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def here(tmp_path: Path, oned: Oned, bytecode: Path) -> Frontend:
     made = Frontend(tmp_path / "one", oned.url, bytecode)
     package = tmp_path / "node/vafnebula"
     package.mkdir(parents=True)
-    (package / "__main__.py").write_text(deploy.MAIN)
+    (package / "__main__.py").symlink_to(CHECKOUT / "mads/vafnebula/__main__.py")
     (package / "vafnebula").symlink_to(CHECKOUT / "vafnebula")
     (tmp_path / "locks").mkdir()
     made.configure(f"[storage]\nlock_dir = {tmp_path}/locks\n[frontend]\nremote_dir = {tmp_path}/node\n")

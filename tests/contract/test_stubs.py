@@ -27,7 +27,26 @@ DELETE = ("delete", f"node1:{ROOT}/100/3/disk.0", "3", "101")
 DELETE_DIRECTORY = ("delete", f"node1:{ROOT}/100/3", "3", "100")
 ATTACH = ("clone", f"vm:{ROOT}/101/7ef3b39f6726399d837ad9ca567245e4", f"node1:{ROOT}/100/3/disk.6", "3", "101")
 TM_MAD_SYSTEM = ("ln", f"vm:{ROOT}/103/ba7a726341a1c152b3527e42f2bcb4d8", f"node1:{ROOT}/100/20/disk.1", "20", "103")
-CALLS = [CLONE, LN, MKIMAGE, MKSWAP, MVDS, DELETE, DELETE_DIRECTORY, ATTACH, TM_MAD_SYSTEM]
+SNAP_CREATE = ("snap_create", f"node2:{ROOT}/100/3/disk.0", "1", "3", "101")
+SNAP_CREATE_LIVE = ("snap_create_live", f"node1:{ROOT}/100/3/disk.0", "0", "3", "101")
+SNAP_DELETE = ("snap_delete", f"node2:{ROOT}/100/3/disk.0", "1", "3", "101")
+SNAP_REVERT = ("snap_revert", f"node2:{ROOT}/100/3/disk.0", "0", "3", "101")
+RESIZE = ("resize", f"node1:{ROOT}/100/3/disk.0", "96", "3", "101")
+CPDS = ("cpds", f"node2:{ROOT}/100/3/disk.0", f"{ROOT}/101/b2ca03b1dc9896f3cd2e7f641aa75edc", "-1", "3", "101")
+CPDS_SNAPSHOT = ("cpds", f"node2:{ROOT}/100/3/disk.0", f"{ROOT}/101/e7c9a7ba4443cb65cea761f97aa13224", "0", "3", "101")
+SILENT = [
+    DELETE,
+    DELETE_DIRECTORY,
+    SNAP_CREATE,
+    SNAP_CREATE_LIVE,
+    SNAP_DELETE,
+    SNAP_REVERT,
+    RESIZE,
+    CPDS,
+    CPDS_SNAPSHOT,
+]
+CALLS = [CLONE, LN, MKIMAGE, MKSWAP, MVDS, ATTACH, TM_MAD_SYSTEM, *SILENT]
+"""SILENT ones need nothing from the API."""
 
 
 def failed(frontend: Frontend, *call: str) -> str:
@@ -53,11 +72,12 @@ def test_success_is_silent_and_costs_one_ssh_and_one_api_call(
 ) -> None:
     done = frontend.run(*call)
     assert (done.code, done.out, done.err) == (0, b"", b"")
-    assert len(oned.calls) == (0 if call[0] == "delete" else 1)
+    assert len(oned.calls) == (0 if call in SILENT else 1)
     [(arguments, stdin)] = frontend.ssh_calls
-    assert arguments[arguments.index("--") + 1] == "node1"
+    place = next(word for word in call if f":{ROOT}/100/" in word)
+    assert arguments[arguments.index("--") + 1] == place.split(":")[0]
     order = Order.from_json(stdin, __version__)
-    assert order.request.verb == call[0]
+    assert order.request.verb == call[0].removesuffix("_live")
 
 
 def test_what_the_node_is_told(frontend: Frontend) -> None:
@@ -99,9 +119,10 @@ def test_nothing_is_written_beside_the_stubs(frontend: Frontend) -> None:
 @pytest.mark.parametrize("call", CALLS, ids=lambda c: f"{c[0]}-{c[-2]}-{c[-1]}")
 def test_what_the_node_reports_is_what_the_user_sees(frontend: Frontend, call: tuple[str, ...]) -> None:
     frontend.reply("NoRoom", "vg-one-100 lacks room: 8 GiB wanted, 1 GiB free; remove VMs, evict images or add a disk")
-    what = "the VM directory" if call == DELETE_DIRECTORY else f"disk {next(a for a in call if 'disk.' in a)[-1]}"
+    place = next(word for word in call if f":{ROOT}/100/" in word)
+    what = "the VM directory" if call == DELETE_DIRECTORY else f"disk {place[-1]}"
     assert failed(frontend, *call) == (
-        f"{call[0]} of {what} on node1: "
+        f"{call[0]} of {what} on {place.split(':')[0]}: "
         "vg-one-100 lacks room: 8 GiB wanted, 1 GiB free; remove VMs, evict images or add a disk"
     )
 
@@ -218,6 +239,12 @@ def test_hostile_templates(
         ("delete", "--help", "3", "100"),
         ("mvds", MVDS[1], "\x1b[31mred", "3", "101"),
         ("ln", "vm:/\udcff\udcfe", LN[2], "3", "101"),
+        ("snap_create", SNAP_CREATE[1], "-1", "3", "101"),
+        ("snap_revert", SNAP_REVERT[1], "1;reboot", "3", "101"),
+        ("resize", RESIZE[1], "0", "3", "101"),
+        ("resize", RESIZE[1], "-96", "3", "101"),
+        ("cpds", CPDS[1], CPDS[2], "-2", "3", "101"),
+        ("cpds", CPDS[1], f"vm:{CPDS[2]}", "-1", "3", "101"),
     ],
 )
 def test_malformed_calls_reach_nobody(frontend: Frontend, oned: Oned, call: tuple[str, ...]) -> None:

@@ -117,12 +117,25 @@ class FakeHost(Host):
             try:
                 with self._step(f"lvm {argv[0]}"):
                     self.commands.append(tuple(argv))
+                    if argv[0] == "dmsetup":
+                        return process.Completed(tuple(argv), self.node_lvm.message(argv), b"", b"")
                     return process.Completed(tuple(argv), *self.node_lvm.run(argv))
             except errors.CommandFailed:
                 return process.Completed(tuple(argv), 5, b"", b"  Something that nobody foresaw went wrong.\n")
 
-    def query(self, argv: Sequence[str]) -> process.Completed:
-        raise AssertionError(f"unknown query {argv}")
+    def query(self, argv: Sequence[str], timeout: float = 0) -> process.Completed:
+        if self._dead:
+            raise Killed
+        if argv[:3] == ["sudo", "-n", "-l"]:
+            return process.Completed(tuple(argv), 0, f"/usr/sbin/{argv[3]}\n".encode(), b"")
+        if argv[:3] == ["lvmconfig", "--typeconfig", "full"]:
+            warning = b"  WARNING: Running as non-root.\n"
+            return process.Completed(tuple(argv), 0, b"scan_lvs=0\nmonitoring=1\n", warning)
+        return process.Completed(tuple(argv), 0, self.node_lvm.thin_delta(argv), b"")
+
+    def make_directory(self, path: str) -> None:
+        with self._step("make_directory"):
+            super().make_directory(path)
 
     def format(self, argv: Sequence[str], *, root: bool = False) -> None:
         program, *words, flag, label, device = argv
@@ -147,9 +160,14 @@ class FakeHost(Host):
             return self._dd(argv, cut)
         if argv[0] == "cmp":
             return _cmp(argv)
-        assert argv[0] == "qemu-img"
+        assert argv[0] in ("qemu-img", "qemu-io")
         # The volumes of this node are files.
-        return process.run([word.replace("driver=host_device", "driver=file") for word in argv], timeout=60)
+        done = process.run(
+            [word.replace("driver=host_device", "driver=file") for word in argv], timeout=60, check=False
+        )
+        if done.code:
+            raise errors.CommandFailed(program=argv[0], code=done.code, why=done.why)
+        return done
 
     def _dd(self, argv: Sequence[str], cut: bool) -> process.Completed:
         words = dict(word.split("=", 1) for word in argv[1:])

@@ -28,10 +28,10 @@ _CONFIG = re.compile(
     r'(?: activation\{thin_pool_autoextend_threshold=(\d+)\}| report\{time_format="%s"\})?'
 )
 _OPTIONS: dict[str, dict[str, int]] = {
-    "lvs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1},
-    "vgs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1},
+    "lvs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1, "-S": 1},
+    "vgs": {"--reportformat": 1, "--units": 1, "--nosuffix": 0, "-o": 1, "-S": 1},
     "lvcreate": {
-        **dict.fromkeys(("-s", "-T", "-Wn", "-Zn", "-kn", "-ay", "-pr", "-prw"), 0),
+        **dict.fromkeys(("-s", "-T", "-Wn", "-Zn", "-kn", "-ky", "-ay", "-an", "-pr", "-prw"), 0),
         **dict.fromkeys(("-n", "-L", "-V", "-c", "--type", "--addtag"), 1),
     },
     "lvextend": {"-L": 1},
@@ -62,6 +62,7 @@ class Lv:
     skip: bool = False
     opened: bool = False
     overflowed: bool = False
+    ranges: list[str] = field(default_factory=list)
     created: float = field(default_factory=time.time)
 
 
@@ -70,6 +71,10 @@ class Vg:
     size: int
     lvs: dict[str, Lv] = field(default_factory=dict)
     foreign: int = 0  # bytes of the thin pool that volumes of others occupy
+    metadata: float = 10.0  # percent of the thin pool's metadata in use
+    metadata_snap: bool = False
+    extents: int = 0  # handed out so far
+    zeroed: set[str] = field(default_factory=set)  # extents that read zeros since a plain volume gave them back
     zeroing: bool = True
 
     @property
@@ -119,6 +124,32 @@ class FakeLvm:
                 f.truncate(lv.size)
             self._show(vg, lv)
 
+    def message(self, argv: Sequence[str]) -> int:
+        """The exit code of `dmsetup message`, as far as the sudo rule allows it."""
+        found = re.fullmatch(
+            r"dmsetup message vg--one--(\d+)-vaf--thinpool-tpool 0 (reserve|release)_metadata_snap", " ".join(argv)
+        )
+        assert found, f"not allowed by the sudo rule: {argv}"
+        with self.metadata() as vgs:
+            vg = vgs[f"vg-one-{found[1]}"]
+            if vg.metadata_snap == (found[2] == "reserve"):
+                return 1
+            vg.metadata_snap = not vg.metadata_snap
+        return 0
+
+    def thin_delta(self, argv: Sequence[str]) -> bytes:
+        """What thin_delta says, in its words, about two volumes that are told by number."""
+        found = re.fullmatch(
+            r"thin_delta -m --snap1 (\d+) --snap2 (\d+) /dev/mapper/vg--one--(\d+)-vaf--thinpool_tmeta", " ".join(argv)
+        )
+        assert found, f"unknown query {argv}"
+        name = f"vg-one-{found[3]}"
+        with self.metadata() as vgs:
+            assert vgs[name].metadata_snap, "nobody holds the metadata"
+            ids = _thin_ids(vgs[name])
+            one, other = (self.file(name, ids[int(found[i])]) for i in (1, 2))
+        return _delta(one, other)
+
     # --- the commands
 
     def run(self, argv: Sequence[str]) -> tuple[int, bytes, bytes]:
@@ -133,22 +164,37 @@ class FakeLvm:
                 return FAILED, b"", "".join(f"  {line}\n" for line in str(e).splitlines()).encode()
 
     def _lvs(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
+        if options["-o"] == ["seg_pe_ranges"]:
+            _, _, lv = _lv(vgs, words)
+            assert options["--reportformat"] == ["json"]
+            return json.dumps({"report": [{"lv": [{"seg_pe_ranges": " ".join(lv.ranges)}]}]}).encode()
         name, vg = _vg(vgs, words)
+        if options["-o"] == ["lv_name,thin_id"]:
+            assert (options["--reportformat"], options["-S"]) == (["json"], ["thin_id>0"])
+            ids = [{"lv_name": n, "thin_id": str(i)} for i, n in _thin_ids(vg).items()]
+            return json.dumps({"report": [{"lv": ids}]}).encode()
         fields = _report(options)
-        rows = [{f: self._field(name, vg, lv, f) for f in fields} for lv in vg.lvs.values()]
+        chosen = list(vg.lvs.values())
+        if "-S" in options:
+            assert options["-S"] == ['lv_name="vaf-thinpool" && segtype=thin-pool']
+            chosen = [lv for lv in chosen if (lv.name, lv.kind) == ("vaf-thinpool", "thin-pool")]
+        rows = [{f: self._field(name, vg, lv, f) for f in fields} for lv in chosen]
         return json.dumps({"report": [{"lv": rows}]}).encode()
 
     def _vgs(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
-        if not words:
-            assert _report(options) == ["vg_name"]
-            return json.dumps({"report": [{"vg": [{"vg_name": name} for name in vgs]}]}).encode()
+        if "-S" in options:
+            assert (options["-S"], words) == (['vg_name=~"^vg-one-[0-9]+$"'], [])
+            assert _report(options) == ["vg_name", "vg_size", "vg_free"]
+            all_of_them = [{"vg_name": n, "vg_size": str(vg.size), "vg_free": str(vg.free)} for n, vg in vgs.items()]
+            return json.dumps({"report": [{"vg": all_of_them}]}).encode()
         _, vg = _vg(vgs, words)
         assert _report(options) == ["vg_free"]
         return json.dumps({"report": [{"vg": [{"vg_free": str(vg.free)}]}]}).encode()
 
     def _lvcreate(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
-        shape = frozenset(options) - {"--addtag", "-kn", "-ay", "-pr", "-prw"}
-        assert {"-kn", "-ay"} <= set(options)
+        shape = frozenset(options) - {"--addtag", "-kn", "-ky", "-ay", "-an", "-pr", "-prw"}
+        inactive = {"-ky", "-an"} <= set(options)
+        assert inactive or {"-kn", "-ay"} <= set(options)
         assert len({"-pr", "-prw"} & set(options)) == 1
         makers = {
             frozenset({"-s", "-n"}): self._thin_snapshot,
@@ -164,6 +210,9 @@ class FakeLvm:
         assert _NAME.fullmatch(new)
         lv = makers[shape](name, vg, options, target.partition("/")[2], limit)
         lv.readonly = "-pr" in options
+        if inactive:
+            assert lv.kind == "thin", "others are wanted at once"
+            lv.skip, lv.active = True, False
         lv.tags = _tags(options, "--addtag")
         vg.lvs[new] = lv
         self._show(name, lv)
@@ -201,6 +250,8 @@ class FakeLvm:
         assert rest == ""
         lv = _fresh(vg_name, vg, options, "linear", _bytes(options, "-L"))
         _allocate(vg_name, vg, lv, lv.size)
+        lv.ranges = [f"/dev/sdb:{vg.extents}-{vg.extents + lv.size // EXTENT - 1}"]
+        vg.extents += lv.size // EXTENT
         with self.file(vg_name, lv.name).open("wb") as f:
             f.truncate(lv.size)
             for offset in range(0, lv.size, 1 << 16):
@@ -217,8 +268,9 @@ class FakeLvm:
         return lv
 
     def _lvextend(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
-        vg_name, _, lv = _lv(vgs, words)
-        assert lv.kind == "thin", "only thin volumes grow"
+        path, *ranges = words
+        vg_name, vg, lv = _lv(vgs, [path])
+        assert lv.kind == "thin" or (lv.kind == "linear" and ranges), "only thin volumes grow by themselves"
         size = _bytes(options, "-L")
         if size <= lv.size:
             new, old = size // EXTENT, lv.size // EXTENT
@@ -226,8 +278,12 @@ class FakeLvm:
             raise Refused(
                 same if new == old else f"New size given ({new} extents) not larger than existing size ({old})"
             )
+        with self.file(vg_name, lv.name).open("r+b") as f:
+            f.truncate(size)
+            if lv.kind == "linear" and not set(ranges) <= vg.zeroed:
+                os.pwrite(f.fileno(), TENANT, lv.size)
         lv.size = size
-        os.truncate(self.file(vg_name, lv.name), size)
+        lv.ranges += ranges
         return b""
 
     def _lvchange(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
@@ -245,6 +301,7 @@ class FakeLvm:
                 self._show(vg_name, vg.lvs[lv.origin])
         else:
             assert shape <= {"-pr", "-ky", "--addtag", "--deltag"}
+            assert not _tags(options, "--addtag") & _tags(options, "--deltag")
             if "-pr" in shape and lv.readonly:
                 raise Refused(f'Logical volume "{lv.name}" is already read only.')
             lv.readonly |= "-pr" in shape
@@ -302,6 +359,8 @@ class FakeLvm:
             for heir in heirs:
                 heir.origin = ""
         self._hide(vg_name, lv)
+        if not self._holds_anything(vg_name, lv):
+            vg.zeroed.update(lv.ranges)
         self.file(vg_name, lv.name).unlink()
         del vg.lvs[lv.name]
 
@@ -314,6 +373,10 @@ class FakeLvm:
 
     def _allocated(self, vg_name: str, lv: Lv) -> int:
         return os.stat(f"{self._volumes}/{vg_name}.{lv.name}").st_blocks * 512
+
+    def _holds_anything(self, vg_name: str, lv: Lv) -> bool:
+        with self.file(vg_name, lv.name).open("rb") as f:
+            return any(os.pread(f.fileno(), end - start, start).strip(b"\0") for start, end in written(f.fileno()))
 
     def _below_threshold(self, vg_name: str, vg: Vg, limit: int) -> None:
         pool = vg.lvs["vaf-thinpool"]
@@ -347,10 +410,13 @@ class FakeLvm:
             "origin": lv.origin,
             "pool_lv": "vaf-thinpool" if lv.kind == "thin" else "",
             "segtype": "linear" if lv.kind == "snapshot" else lv.kind,
-            "metadata_percent": "10.00" if lv.kind == "thin-pool" else "",
+            "metadata_percent": f"{vg.metadata:.2f}" if lv.kind == "thin-pool" else "",
             "lv_time": str(int(lv.created)),
             "zero": "zero" if lv.kind == "thin-pool" and vg.zeroing else "",
             "lv_uuid": "",
+            "chunk_size": "65536",
+            "lv_when_full": "queue",
+            "seg_monitor": "",
         }[name]
 
     def _percent(self, vg_name: str, vg: Vg, lv: Lv) -> str:
@@ -359,6 +425,25 @@ class FakeLvm:
         if lv.kind == "thin" and lv.active:
             return f"{self._allocated(vg_name, lv) * 100 / lv.size:.2f}"
         return ""
+
+
+def _thin_ids(vg: Vg) -> dict[int, str]:
+    return dict(enumerate(sorted(lv.name for lv in vg.lvs.values() if lv.kind == "thin"), 1))
+
+
+def _delta(one: Path, other: Path, block: int = 65536) -> bytes:
+    """A thin pool tells blocks by what was written, here by what they hold: different or not there at all."""
+    lines = []
+    with one.open("rb") as a, other.open("rb") as b:
+        for number in range(max(one.stat().st_size, other.stat().st_size) // block):
+            left, right = (os.pread(f.fileno(), block, number * block) for f in (a, b))
+            kind = "different" if left.strip(b"\0") else "right_only"
+            if left != right:
+                lines.append(f'<{kind} begin="{number}" length="1"/>')
+            elif right.strip(b"\0"):
+                lines.append(f'<same begin="{number}" length="1"/>')
+    head = f'<superblock uuid="" time="1" transaction="1" data_block_size="{block // 512}" nr_data_blocks="1">'
+    return f'{head}<diff left="1" right="2">{"".join(lines)}</diff></superblock>'.encode()
 
 
 def _parse(argv: Sequence[str]) -> tuple[str, dict[str, list[str]], list[str], int]:

@@ -15,7 +15,25 @@ import pytest
 from tests.fakes.host import FakeHost, Fault
 from tests.fakes.lvm import EXTENT, FakeLvm, Lv, Vg, written
 from vafnebula import names
-from vafnebula.model import Clone, Delete, DiskRef, Image, Link, MakeImage, MakeSwap, Save, Settings
+from vafnebula.model import (
+    Clone,
+    Delete,
+    DiskRef,
+    Image,
+    Link,
+    MakeImage,
+    MakeSwap,
+    PostBackup,
+    PreBackup,
+    Resize,
+    Restore,
+    Save,
+    SaveAs,
+    Settings,
+    SnapCreate,
+    SnapDelete,
+    SnapRevert,
+)
 from vafnebula.node import source
 
 VG = "vg-one-0"
@@ -85,6 +103,34 @@ class Node:
 
     def save(self) -> Save:
         return Save(self.disk(), self.image())
+
+    def snap_create(self, snap: int = 0) -> SnapCreate:
+        return SnapCreate(self.disk(seq=-1), snap)
+
+    def snap_delete(self, snap: int = 0) -> SnapDelete:
+        return SnapDelete(self.disk(seq=-1), snap)
+
+    def snap_revert(self, snap: int = 0) -> SnapRevert:
+        return SnapRevert(self.disk(seq=-1), snap)
+
+    def resize(self, size: int) -> Resize:
+        return Resize(self.disk(seq=-1), size)
+
+    def save_as(self, snap: int = -1, name: str = "new") -> SaveAs:
+        return SaveAs(self.disk(seq=-1), Image(1, str(self.root / "ds/1" / name)), snap)
+
+    def prebackup(self, increment: int = 0, *, keep: bool = False, live: bool = True, disks: int = 1) -> PreBackup:
+        directory = self.disk().directory
+        numbers = list(range(disks))
+        place = f"{directory}/backup"
+        return PreBackup(VM, -1, 0, directory, place, numbers, increment, keep, live, "PFZNPjwvVk0+\n")
+
+    def postbackup(self, last: int = -1, *, failed: bool = False) -> PostBackup:
+        directory = self.disk().directory
+        return PostBackup(VM, -1, 0, directory, f"{directory}/backup", [0], last, failed)
+
+    def restore(self, *disks: int) -> Restore:
+        return Restore(VM, -1, 0, self.disk().directory, list(disks))
 
     def delete(self, disk: int = 0, vm: int = VM) -> Delete:
         return Delete(vm, disk, 0, self.disk(vm).directory)

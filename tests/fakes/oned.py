@@ -1,4 +1,6 @@
-"""OpenNebula's API, as far as a transfer action needs it: a real XML-RPC server that answers from recorded data.
+"""OpenNebula's API, as far as transfer actions and an admin's commands need it: a real XML-RPC server.
+
+It answers from recorded data:
 
     with Oned([Path("tests/data/vm/vm-running.xml")]) as oned:
         ... oned.url, oned.calls ...
@@ -13,6 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from xml.etree import ElementTree as ET
@@ -36,7 +39,14 @@ class Oned:
         for file in files:
             self.add(file.read_text(encoding="utf-8"))
         self._server = SimpleXMLRPCServer(("127.0.0.1", 0), _Handler, logRequests=False)
+        self.others: dict[tuple[str, int], str] = {}  # documents by method and number
         self._server.register_function(self._info, "one.vm.info")
+        for method in ("one.image.info", "one.datastore.info"):
+            self._server.register_function(partial(self._other, method), method)
+        self._server.register_function(self._live, "one.vmpool.infoextended")
+        self.pools: dict[str, str] = {}
+        for method in ("one.hostpool.info", "one.datastorepool.info", "one.imagepool.info"):
+            self._server.register_function(partial(self._pool, method), method)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     def add(self, document: str) -> None:
@@ -70,6 +80,23 @@ class Oned:
         if vm not in self.vms:
             return [False, f"[one.vm.info] Error getting virtual machine [{vm}].", 0x0400, vm]
         return [True, self.vms[vm], 0, -1]
+
+    def _other(self, method: str, session: str, number: int, decrypt: bool = False) -> list[object]:
+        self.calls.append((method, session, number, decrypt))
+        found = self.others.get((method, number))
+        return [True, found, 0, -1] if found else [False, f"[{method}] Error getting {number}.", 0x0400, number]
+
+    def _live(self, session: str, *_: int) -> list[object]:
+        if session != self.session:
+            return [False, "[one.vmpool.infoextended] User couldn't be authenticated, aborting.", 0x0100, -1]
+        live = [d for d in self.vms.values() if ET.fromstring(d).findtext("STATE") != "6"]
+        return [True, f"<VM_POOL>{''.join(d[d.index('<VM>') :] for d in live)}</VM_POOL>", 0, -1]
+
+    def _pool(self, method: str, session: str, *_: int) -> list[object]:
+        self.calls.append((method,))
+        if session != self.session:
+            return [False, f"[{method}] User couldn't be authenticated, aborting.", 0x0100, -1]
+        return [True, self.pools[method], 0, -1]
 
     def __enter__(self) -> Oned:
         self._thread.start()

@@ -13,7 +13,7 @@ ALL = {**packages.LAB, **packages.GLUSTER, **packages.QEMU, **packages.UDEV}
 
 
 def test_the_installer_knows_every_package() -> None:
-    words = (Path(__file__).parents[2] / "install.sh").read_text().replace("'", " ").split()
+    words = (Path(__file__).parents[2] / "share/install/lab.sh").read_text().replace("'", " ").split()
     assert [name for name in ALL if name not in words and name != "python3-minimal"] == []
 
 

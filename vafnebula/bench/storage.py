@@ -51,13 +51,19 @@ def chosen(only: str) -> list[str]:
     return [name for name in MEASUREMENTS if name in wanted]
 
 
-def run(screen: Screen, only: Sequence[str], *, quick: bool, keep: Callable[[list[Record]], None]) -> list[Record]:
-    """Boot a lab and measure `only`; `keep` gets all records so far after each measurement.  Raises errors.Error."""
+def run(
+    screen: Screen, only: Sequence[str], *, quick: bool, rounds: int | None, keep: Callable[[list[Record]], None]
+) -> list[Record]:
+    """Boot a lab and measure `only`; `keep` gets all records so far after each measurement.  Raises errors.Error.
+
+    `rounds` overrides how often each case is measured.
+    """
     records: list[Record] = []
     with screen.step("Booting a hypervisor node and GlusterFS") as shown:
         lab = Lab.up(nodes=1, sds={sds: mode for mode, sds in SDS.items()}, disk=DISK, progress=shown.note)
     with lab, OpenNebula(lab) as one:
-        stage = Stage(lab, one, *(QUICK if quick else FULL))
+        usual, smaller = QUICK if quick else FULL
+        stage = Stage(lab, one, rounds or usual, smaller)
         for name in only:
             title, measure = MEASUREMENTS[name]
             with screen.step(f"{name}: {title}") as shown, stage.showing(shown):

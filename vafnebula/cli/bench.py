@@ -26,8 +26,9 @@ def bench() -> None:
     help="Write records to FILE; those of other measurements in it stay.",
 )
 @click.option("--quick", is_flag=True, help="Fewer rounds, smaller images: for a look.")
+@click.option("--rounds", type=click.IntRange(1), help="How often each case is measured.")
 @click.option("--only", default="", metavar="M1,M2,...", help=f"Of {', '.join(storage.MEASUREMENTS)}.")
-def storage_command(file: Path | None, quick: bool, only: str) -> None:
+def storage_command(file: Path | None, quick: bool, rounds: int | None, only: str) -> None:
     """The storage driver beside raw dd, bare lvcreate, and copies over ssh."""
 
     old = _read(file) if file and file.exists() else []
@@ -38,7 +39,7 @@ def storage_command(file: Path | None, quick: bool, only: str) -> None:
 
     screen = Screen()
     with stoppable("bench"):
-        storage.show(screen, storage.run(screen, storage.chosen(only), quick=quick, keep=keep))
+        storage.show(screen, storage.run(screen, storage.chosen(only), quick=quick, rounds=rounds, keep=keep))
 
 
 @bench.command("net")

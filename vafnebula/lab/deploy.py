@@ -3,7 +3,6 @@
     CHECKOUT/mads/tm/fs_lvm_snap/...     -> REMOTES/tm/fs_lvm_snap/...        every directory of mads/ likewise
     CHECKOUT/hooks/vnm/...               -> REMOTES/vnm/DRIVER/...            for every Linux-bridge driver
     CHECKOUT/vafnebula/*.py, tm/, one/, node/ -> REMOTES/vafnebula/vafnebula/...   the core and both halves
-                                            REMOTES/vafnebula/__main__.py     starts the node half
     the site file                        -> REMOTES/etc/vafnebula/vafnebula.conf
 
 REMOTES is /var/lib/one/remotes.  OpenNebula copies all of it to /var/tmp/one on every node (`onehost sync -f`);
@@ -20,15 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DRIVERS = ("bridge", "fw", "802.1Q", "vxlan", "dummy")  # OpenNebula's network drivers on Linux bridges
-MAIN = """\
-\"\"\"The node half: `python3 /var/tmp/one/vafnebula`, one JSON request on stdin, one reply on stdout.\"\"\"
-
-import sys
-
-from vafnebula.node import main
-
-sys.exit(main.main())
-"""
 # Replaces the copy of a node in one step, so that a running action never sees half of it; a power cut does not undo it.
 UNPACK = """\
 set -e
@@ -56,7 +46,6 @@ class File:
 def plan(checkout: Path, conf: str = "") -> list[File]:
     """All files of an installation from `checkout`, with `conf` as the text of the site file."""
     files = [
-        File(Path("vafnebula/__main__.py"), MAIN.encode(), executable=False),
         File(Path("etc/vafnebula/vafnebula.conf"), conf.encode(), executable=False),
     ]
     package = checkout / "vafnebula"

@@ -5,6 +5,7 @@
 It is told by JSON lines on stdin and answers by JSON lines on stdout:
 
     {"vm": 7, "xml": "<VM>..."}                the record of VM 7 from now on; "" forgets it
+    {"pool": "one.hostpool.info", "xml": ...}  what that call says from now on
     {"run": 1, "argv": ["/var/lib/one/..."]}   run a program
     -> {"port": 2633}                          once, when the API answers
     -> {"run": 1, "code": 0, "seconds": 0.41, "out": "", "err": ""}      when it has ended; seconds from fork to exit
@@ -34,16 +35,31 @@ THREADS = 15
 NO_EXISTS = 0x0400  # OpenNebula's code for an object that is not there
 
 
+POOLS = {
+    "one.hostpool.info": "<HOST_POOL/>",
+    "one.datastorepool.info": "<DATASTORE_POOL/>",
+    "one.imagepool.info": "<IMAGE_POOL/>",
+}
+DONE = "<STATE>6</STATE>"
+
+
 class Api(ThreadingMixIn, SimpleXMLRPCServer):
-    """one.vm.info and nothing else: [ok, XML or reason, code, object], as OpenNebula answers."""
+    """one.vm.info, one.vmpool.infoextended and POOLS: [ok, XML or reason, code, object], as OpenNebula answers."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, records: Mapping[int, str]) -> None:
+    def __init__(self, records: Mapping[int, str], pools: Mapping[str, str]) -> None:
         super().__init__(("127.0.0.1", PORT), Handler, logRequests=False)
         self.records = records
         self.register_function(self.info, "one.vm.info")
+        self.register_function(self.live, "one.vmpool.infoextended")
+        for method in pools:
+            self.register_function(lambda *_, method=method: [True, pools[method], 0, -1], method)
+
+    def live(self, *_params: Any) -> list[Any]:
+        """All VMs that are not DONE, as filter -1 asks for."""
+        return [True, f"<VM_POOL>{''.join(x for x in self.records.values() if DONE not in x)}</VM_POOL>", 0, -1]
 
     def info(self, *params: Any) -> list[Any]:
         _session, vm, _decrypt = params
@@ -78,7 +94,8 @@ def tell(answer: Mapping[str, Any], lock: threading.Lock) -> None:
 def main() -> None:
     records: dict[int, str] = {}
     lock = threading.Lock()
-    api = Api(records)
+    pools = dict(POOLS)
+    api = Api(records, pools)
     threading.Thread(target=api.serve_forever, daemon=True).start()
     tell({"port": PORT}, lock)
     pool = ThreadPoolExecutor(THREADS)
@@ -86,6 +103,10 @@ def main() -> None:
         told = json.loads(line)
         if "vm" in told:
             records[told["vm"]] = told["xml"]
+            if not told["xml"]:
+                del records[told["vm"]]
+        elif "pool" in told:
+            pools[told["pool"]] = told["xml"]
         else:
             pool.submit(run, told["run"], told["argv"], lock)
     os.killpg(0, signal.SIGKILL)  # programs that still run go too: a lab's `enter` made us the leader of a group

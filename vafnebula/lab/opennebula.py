@@ -146,6 +146,10 @@ class OpenNebula:
         self.vms[vm.id] = vm
         self._tell({"vm": vm.id, "xml": vm_xml(vm)})
 
+    def pool(self, method: str, xml: str) -> None:
+        """What a call as `one.hostpool.info` says from now on."""
+        self._tell({"pool": method, "xml": xml})
+
     # ---- what OpenNebula does
 
     def act(self, verb: str, vm: int, disk: int = -1) -> Done:

@@ -6,6 +6,7 @@ parts read zeros, so holes are skipped; on a plain volume they are zeroed first.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -17,6 +18,8 @@ BLOCK = units.MIB  # below it direct I/O loses speed, above it nothing is won (d
 MERGE = 16 * units.MIB  # a hole smaller than this is read through: cheaper than another process
 FINE = 64 * units.KIB  # blocks in which scattered data is written: the smallest chunk of a thin pool
 SECTOR = 4096
+READ = 64 * units.MIB  # at once, when ranges are copied by qemu-io
+BATCH = 500  # its commands for one process: a command line has a limit
 
 Run = tuple[int, int]  # [start, end) in bytes, both multiples of BLOCK
 
@@ -137,7 +140,7 @@ def _convert(host: Host, source: Source, device: str, size: int, zeroed: bool, l
 
 
 def save(host: Host, device: str, size: int, path: str, image_format: str, locks: Sequence[int]) -> None:
-    """Write `size` bytes of `device` into the existing empty file `path`, zeros as holes, and flush it.
+    """Write `size` bytes of `device` (or a raw file) into the existing empty file `path`, zeros as holes; flush it.
 
     Raises CopyFailed, Interrupted.
     """
@@ -146,12 +149,41 @@ def save(host: Host, device: str, size: int, path: str, image_format: str, locks
         _copy(host, device, [argv], locks)
         return
     blocks = -(-size // BLOCK)
-    flags = ["iflag=direct", "conv=notrunc,nocreat,sparse,fsync"]
+    flags = [*(["iflag=direct"] if reads_direct(device) else []), "conv=notrunc,nocreat,sparse,fsync"]
     argv = ["dd", f"if={device}", f"of={path}", f"bs={BLOCK}", f"count={blocks}", *flags]
     [done] = _copy(host, device, [argv], locks)
     if _length(done) < size:
         raise errors.CopyFailed(source=device, why=f"only {_length(done)} of {size} bytes were read")
     host.finish_file(path, size)
+
+
+def save_ranges(
+    host: Host, device: str, size: int, path: str, ranges: Sequence[tuple[int, int]], locks: Sequence[int]
+) -> None:
+    """Make `path` a qcow2 image of `size` bytes that holds the given ranges of `device` and nothing else.
+
+    Zeros within them are written down as zeros, so that they hide what an image below this one has there.  `ranges` are
+    multiples of 64 KiB, qcow2's cluster.  Raises CopyFailed, Interrupted.
+    """
+    make = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", device, "-F", "raw", path, str(size)]
+    _copy(host, device, [make], locks)
+    wanted = [(a, min(b, size)) for a, b in ranges if a < size]
+    reads = [f"read -q {at} {min(READ, end - at)}" for start, end in wanted for at in range(start, end, READ)]
+    for i in range(0, len(reads), BATCH):
+        # -C: what is read from the backing device is copied into the image
+        commands = [word for read in reads[i : i + BATCH] for word in ("-c", read)]
+        _copy(host, device, [["qemu-io", "-C", "-f", "qcow2", *commands, path]], locks)
+    _copy(host, device, [["qemu-img", "rebase", "-q", "-u", "-f", "qcow2", "-b", "", path]], locks)
+    _require_ranges(host, path, wanted, locks)
+
+
+def _require_ranges(host: Host, path: str, wanted: Sequence[tuple[int, int]], locks: Sequence[int]) -> None:
+    """Raises CopyFailed unless the image holds exactly the clusters of `wanted`."""
+    argv = ["qemu-img", "map", "-f", "qcow2", "--output=json", path]
+    [done] = _copy(host, path, [argv], locks)
+    present = sum(part["length"] for part in json.loads(done.out) if part["present"])
+    if present != sum(end - start for start, end in wanted):
+        raise errors.CopyFailed(source=path, why=f"it holds {present} bytes of what was changed")
 
 
 def compare(host: Host, path: str, image_format: str, device: str, size: int, locks: Sequence[int]) -> None:

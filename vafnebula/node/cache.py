@@ -123,7 +123,8 @@ class Cache:
                 blockcopy.compare(host, found.path, found.format, device, found.size, [lock_fd])
             source.require_unchanged(found)
             lvm.deactivate(host, vg, fill)
-            lvm.seal(host, vg, fill, [names.COMPLETE], [names.reserve(wanted)], skip=thin)
+            holds = names.tag("holds", min(wanted, found.file_size))  # what its eviction will give back, at least
+            lvm.seal(host, vg, fill, [names.COMPLETE, holds], [names.reserve(wanted)], skip=thin)
             undo.commit()
 
 

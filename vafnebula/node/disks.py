@@ -111,12 +111,21 @@ def _clear(host: Host, ref: DiskRef) -> None:
     volume = lvm.group(host, ref.vg).find(ref.volume)
     if volume is not None and not volume.ours:
         raise errors.NotOurs(what=f"volume {ref.vg}/{ref.volume}")
+    # The disk alone first: it may be in use, and then nothing that belongs to it may go either.
     lvm.remove(host, ref.vg, lvm.by_name(ref.volume))
+    lvm.remove(host, ref.vg, lvm.by_disk(ref.vm, ref.disk))
 
 
 def saved_marker(ref: DiskRef) -> str:
     """The file that proves that mvds saved this disk; it holds the image's path."""
     return f"{ref.directory}/.disk.{ref.disk}.saved"
+
+
+def require_backup_place(path: str, vm: int) -> None:
+    """Raises BadArgument unless `path` is `<absolute, plain path>/<vm>/backup`: what is there will be removed."""
+    plain = path.startswith("/") and path == os.path.normpath(path) and path.isprintable() and path.count("/") > 2
+    if not plain or path.split("/")[-2:] != [str(vm), "backup"]:
+        raise errors.BadArgument(what="backup directory", value=path, why=f"not <root>/{vm}/backup")
 
 
 def require_place(directory: str, sds: int, vm: int) -> None:

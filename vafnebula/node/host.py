@@ -42,9 +42,9 @@ class Host:
         with signals.shielded():
             return process.run(["sudo", "-n", *argv], timeout=LVM_TIMEOUT, check=False, env=ENVIRONMENT)
 
-    def query(self, argv: Sequence[str]) -> process.Completed:
+    def query(self, argv: Sequence[str], timeout: float = LVM_TIMEOUT) -> process.Completed:
         """Run a program that only looks.  The caller judges the exit code."""
-        return process.run(argv, timeout=LVM_TIMEOUT, check=False, env=ENVIRONMENT)
+        return process.run(argv, timeout=timeout, check=False, env=ENVIRONMENT)
 
     def incoming(self) -> BinaryIO:
         """What comes behind the order."""
@@ -140,6 +140,10 @@ class Host:
             import shutil  # loads three compression libraries; only a delete needs it
 
             shutil.rmtree(directory)
+
+    def make_directory(self, path: str) -> None:
+        """Make a directory that others may not read, and those above it if need be; there already is fine."""
+        os.makedirs(path, mode=0o750, exist_ok=True)
 
     def write_file(self, path: str, content: bytes) -> None:
         """Write a small file so that it is whole or absent after a crash."""

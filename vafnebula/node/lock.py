@@ -71,8 +71,10 @@ def _take(fd: int, kind: int, name: str, wait: float) -> None:
         log.event("lock", name=name, waited=waited)
 
 
-def interrupt(directory: str, name: str) -> None:
+def interrupt(directory: str, name: str, only: str = "") -> None:
     """Ask the action that holds lock `name`, if any, to stop and undo itself; another delete is left alone.
+
+    With `only`, no other action than that one is asked.
 
     Only a live process whose start time is the recorded one is signalled, so a recycled pid is safe.
     """
@@ -85,7 +87,7 @@ def interrupt(directory: str, name: str) -> None:
     except BlockingIOError:
         pid, started, what = _holder(fd)
         live = pid not in (0, os.getpid()) and _started(pid) == started
-        if live and not what.startswith("delete"):
+        if live and not what.startswith("delete") and what.startswith(only):
             log.event("interrupt", pid=pid, holder=what)
             with suppress(ProcessLookupError):  # it has just ended
                 os.kill(pid, signal.SIGTERM)

@@ -19,7 +19,7 @@ from vafnebula.node import lvm_errors
 from vafnebula.node.host import Host
 
 BUSY_DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)  # seconds; qemu or a udev probe lets go within that, or never
-_FIELDS = "lv_name,lv_size,lv_attr,lv_tags,origin,pool_lv,segtype,data_percent,lv_time,zero"
+_FIELDS = "lv_name,lv_size,lv_attr,lv_tags,origin,pool_lv,segtype,data_percent,metadata_percent,lv_time,zero"
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,28 @@ class Volume:
     kind: str
     attr: str
     data_percent: float
+    metadata_percent: float
     created: int
     zeroing: bool
 
     @property
     def ours(self) -> bool:
         return names.OURS in self.tags
+
+    @property
+    def classic(self) -> bool:
+        """A classic copy-on-write snapshot; `size` is its room for changes then, not the disk's."""
+        return self.attr[0:1] in ("s", "S")
+
+    @property
+    def open(self) -> bool:
+        """Something, as a running VM, has the device open."""
+        return self.attr[5:6] == "o"
+
+    @property
+    def active(self) -> bool:
+        """It has a device."""
+        return self.attr[4:5] not in ("-", "")
 
     @property
     def overflowed(self) -> bool:
@@ -62,7 +78,14 @@ class Group:
         return next((v for v in self.volumes if v.name == name), None)
 
     def snapshots_of(self, name: str) -> tuple[Volume, ...]:
-        return tuple(v for v in self.volumes if v.origin == name)
+        """What was made of volume `name`; of an origin also through snapshots in between that are gone (tag origin)."""
+        key = name[len(names.ORIGIN_PREFIX) :] if name.startswith(names.ORIGIN_PREFIX) else None
+        return tuple(v for v in self.volumes if v.origin == name or (v.ours and v.tag("origin") == key))
+
+    def of_disk(self, vm: int, disk: int) -> tuple[Volume, ...]:
+        """A disk and all that belongs to it: disk snapshots, bases of backups, what an action was about to use."""
+        mine = {names.tag("vm", vm), names.tag("disk", disk)}
+        return tuple(v for v in self.volumes if v.ours and mine <= v.tags)
 
 
 # --- looking
@@ -74,12 +97,6 @@ def group(host: Host, vg: str) -> Group:
         config='report{time_format="%s"}',
     )  # fmt: skip
     return Group(vg, parse_lvs(done.out))
-
-
-def groups(host: Host) -> list[str]:
-    """Names of all VGs."""
-    done = _run(host, "", "vgs", ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", "vg_name"])
-    return [row["vg_name"] for row in json.loads(done.out)["report"][0]["vg"]]
 
 
 def parse_lvs(text: bytes) -> tuple[Volume, ...]:
@@ -95,6 +112,7 @@ def parse_lvs(text: bytes) -> tuple[Volume, ...]:
             kind=row["segtype"],
             attr=row["lv_attr"],
             data_percent=float(row["data_percent"] or 0),
+            metadata_percent=float(row["metadata_percent"] or 0),
             created=int(row["lv_time"] or 0),
             zeroing=row["zero"] == "zero",
         )
@@ -109,21 +127,49 @@ def thin_ids(host: Host, vg: str) -> dict[str, int]:
     return {row["lv_name"]: int(row["thin_id"]) for row in rows}
 
 
+def groups(host: Host) -> dict[str, tuple[int, int]]:
+    """The VGs of system datastores on this node: name -> (size, unallocated bytes).  Raises SudoRefused."""
+    select = ["-S", 'vg_name=~"^vg-one-[0-9]+$"']
+    argv = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", "vg_name,vg_size,vg_free", *select]
+    rows = json.loads(_run(host, "", "vgs", argv).out)["report"][0]["vg"]
+    return {row["vg_name"]: (int(row["vg_size"]), int(row["vg_free"])) for row in rows}
+
+
 def free_bytes(host: Host, vg: str) -> int:
     """Unallocated bytes of a VG, also of an empty one, which lvs cannot tell."""
     argv = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", "vg_free", vg]
     return int(json.loads(_run(host, vg, "vgs", argv).out)["report"][0]["vg"][0]["vg_free"])
 
 
+def pool(host: Host, vg: str) -> dict[str, str]:
+    """What LVM says of a VG's thin pool, {} when it has none."""
+    fields = "lv_name,lv_size,chunk_size,zero,lv_when_full,data_percent,metadata_percent,seg_monitor"
+    select = ["-S", f'lv_name="{names.THIN_POOL}" && segtype=thin-pool', vg]
+    argv = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", fields, *select]
+    rows: list[dict[str, str]] = json.loads(_run(host, vg, "lvs", argv).out)["report"][0]["lv"]
+    return rows[0] if rows else {}
+
+
 # --- making
 
 
-def snapshot(host: Host, vg: str, origin: str, name: str, tags: Sequence[str], *, limit: int, readonly: bool) -> None:
-    """A thin snapshot of an inactive thin origin: one metadata transaction.
+def snapshot(
+    host: Host,
+    vg: str,
+    origin: str,
+    name: str,
+    tags: Sequence[str],
+    *,
+    limit: int,
+    readonly: bool,
+    active: bool = True,
+) -> None:
+    """A thin snapshot of a thin volume: one metadata transaction.  LVM holds the writes of an active one meanwhile.
 
     Raises NotFound (no such origin), VolumeExists, NoRoom (pool above `limit` percent), NoVolumeGroup, SudoRefused.
     """
-    argv = ["-s", "-n", name, *_visible(readonly), *_tags(tags), f"{vg}/{origin}"]
+    kept = _visible(readonly) if active else ["-ky", "-an", "-pr" if readonly else "-prw"]
+    argv = ["-s", "-n", name, *kept, *_tags(tags), f"{vg}/{origin}"]
     _run(host, vg, "lvcreate", argv, config=_threshold(limit))
 
 
@@ -161,6 +207,18 @@ def extend(host: Host, vg: str, name: str, size: int) -> None:
     _run(host, vg, "lvextend", ["-L", f"{size}b", f"{vg}/{name}"])
 
 
+def extend_onto(host: Host, vg: str, name: str, size: int, ranges: Sequence[str]) -> None:
+    """Grow a plain volume to `size` bytes with the physical extents `ranges` and no others.  Raises NoRoom."""
+    _run(host, vg, "lvextend", ["-L", f"{size}b", f"{vg}/{name}", *ranges])
+
+
+def ranges_of(host: Host, vg: str, name: str) -> list[str]:
+    """The physical extents of a plain volume, as `/dev/sdb:10-19`."""
+    argv = ["--reportformat", "json", "-o", "seg_pe_ranges", f"{vg}/{name}"]
+    rows = json.loads(_run(host, vg, "lvs", argv).out)["report"][0]["lv"]
+    return [word for row in rows for word in row["seg_pe_ranges"].split()]
+
+
 # --- changing
 
 
@@ -189,6 +247,16 @@ def seal(host: Host, vg: str, name: str, tags: Sequence[str], drop: Sequence[str
     _run(host, vg, "lvchange", ["-pr", *skipped, *_tags(tags), *_tags(drop, "--deltag"), f"{vg}/{name}"])
 
 
+def retag(host: Host, vg: str, name: str, tags: Sequence[str], drop: Sequence[str]) -> None:
+    """Add tags and take others away in one metadata transaction; a tag in both stays."""
+    drop = [t for t in drop if t not in tags]
+    _run(host, vg, "lvchange", [*_tags(tags), *_tags(drop, "--deltag"), f"{vg}/{name}"])
+
+
+def tag(host: Host, vg: str, name: str, tags: Sequence[str]) -> None:
+    _run(host, vg, "lvchange", [*_tags(tags), f"{vg}/{name}"])
+
+
 def untag(host: Host, vg: str, name: str, drop: Sequence[str]) -> None:
     _run(host, vg, "lvchange", [*_tags(drop, "--deltag"), f"{vg}/{name}"])
 
@@ -211,6 +279,11 @@ def by_name(name: str) -> str:
 
 def by_tag(what: str, value: object) -> str:
     return f'lv_tags="{names.tag(what, value)}"'
+
+
+def by_disk(vm: int, disk: int) -> str:
+    """All volumes of a disk: itself, its disk snapshots, the bases of its backups."""
+    return f"{by_tag('vm', vm)} && {by_tag('disk', disk)}"
 
 
 # --- running

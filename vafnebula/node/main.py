@@ -39,7 +39,7 @@ def answer(text: bytes, host: Host) -> Reply:
         order = Order.from_json(text, __version__)
         what = order.request.verb
         facts = perform(order, host)
-        log.event(what, **_place(order.request), **facts)
+        log.event(what, **_place(order.request), **{k: v for k, v in facts.items() if not isinstance(v, (dict, list))})
         return Reply(__version__, facts=facts)
     except errors.Error as e:
         log.trouble(what, error=type(e).__name__, why=e)
@@ -52,7 +52,9 @@ def answer(text: bytes, host: Host) -> Reply:
 
 
 def _place(request: Any) -> dict[str, Any]:
-    disk: Any = request.disk
+    disk: Any = getattr(request, "disk", None)
+    if disk is None:  # what an admin asks for
+        return {k: v for k in ("sds", "key", "pinned") if (v := getattr(request, k, None)) is not None}
     return {"vm": request.vm, "disk": disk} if isinstance(disk, int) else {"vm": disk.vm, "disk": disk.disk}
 
 

@@ -30,7 +30,7 @@ def making(host: Host, settings: Settings, vg: str, wanted: int, create: Callabl
         return
     except errors.NoRoom:
         pass
-    with _metadata(settings, vg, "eviction"):
+    with exclusive(settings, vg, "eviction"):
         if settings.mode == "thick":  # what a snapshot in a thin pool will need is not known
             _require_possible(host, settings, vg, wanted, lvm.free_bytes(host, vg))
         for _ in _evictions(host, settings, vg):
@@ -47,8 +47,10 @@ def reserving(host: Host, settings: Settings, vg: str, wanted: int, create: Call
 
     Raises NoRoom before anything is made, NoThinPool.
     """
-    with _metadata(settings, vg, "room for a fill"):
-        free = thin_free(lvm.group(host, vg), settings.pool_limit)
+    with exclusive(settings, vg, "room for a fill"):
+        group = lvm.group(host, vg)
+        free = thin_free(group, settings.pool_limit)
+        require_metadata(group, settings)
         if free < wanted:
             _require_possible(host, settings, vg, wanted, free)
             evicted = _evictions(host, settings, vg)
@@ -56,6 +58,18 @@ def reserving(host: Host, settings: Settings, vg: str, wanted: int, create: Call
                 if next(evicted, None) is None:
                     raise _refusal(host, settings, vg, wanted)
         create()
+
+
+def require_metadata(group: lvm.Group, settings: Settings) -> None:
+    """Raises NoMetadata when the thin pool's metadata are too full for what will write much of them.
+
+    LVM checks them too, whenever a thin volume is made, against pool_limit; this is the stricter check of those actions
+    that look at the VG anyway.
+    """
+    thin_pool = group.find(names.THIN_POOL)
+    if thin_pool is not None and thin_pool.metadata_percent > settings.metadata_limit:
+        pool, percent = f"{group.name}/{thin_pool.name}", int(thin_pool.metadata_percent)
+        raise errors.NoMetadata(pool=pool, percent=percent, limit=settings.metadata_limit)
 
 
 def thin_free(group: lvm.Group, limit: int) -> int:
@@ -86,7 +100,8 @@ def _require_possible(host: Host, settings: Settings, vg: str, wanted: int, free
 
 
 @contextmanager
-def _metadata(settings: Settings, vg: str, what: str) -> Iterator[int]:
+def exclusive(settings: Settings, vg: str, what: str) -> Iterator[int]:
+    """Hold the VG's lock: for changes of metadata that must not mix, never while copying."""
     with lock.hold(settings.lock_dir, f"vg-{vg}", what, wait=settings.lock_wait) as fd:
         yield fd
 

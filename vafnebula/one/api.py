@@ -1,4 +1,4 @@
-"""The calls that the context generator makes: VM templates over XML-RPC, and service templates over OneFlow's REST.
+"""The calls of the context generator and of an admin's commands: XML-RPC, and OneFlow's REST for service templates.
 
 The standard library's clients rather than pyone: pyone ignores its time limit and writes dictionaries as template text
 without quoting.  Imported only when used: xmlrpc and http take as long to import as a stub takes altogether.
@@ -12,18 +12,20 @@ import os
 import socket
 import ssl
 import xmlrpc.client
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from vafnebula import errors
-from vafnebula.one import rpc, template, xml
+from vafnebula.one import pools, rpc, template, xml
 from vafnebula.one.template import Template
 
+T = TypeVar("T")
 TIMEOUT = 30.0
 FLOW = "http://localhost:2474"
+NO_EXISTS = 0x0400
 ALL = -2
 """one.templatepool.info's filter: whatever the user may use."""
 
@@ -32,6 +34,10 @@ class Refused(errors.RequestError):
     """OpenNebula answered, and the answer is no."""
 
     sentence = "OpenNebula refuses {what}: {why}"
+
+
+class Gone(Refused):
+    """There is no such object."""
 
 
 class Away(errors.SiteError):
@@ -123,6 +129,35 @@ class Api:
             if vm.findtext("USER_TEMPLATE/VAF_SPEC_SHA256")
         ]
 
+    # --- what an admin's commands look at
+
+    def hosts(self) -> list[pools.Host]:
+        return self._read(pools.hosts, "one.hostpool.info")
+
+    def datastores(self) -> list[pools.Datastore]:
+        return self._read(pools.datastores, "one.datastorepool.info")
+
+    def images(self) -> list[pools.Image]:
+        return self._read(pools.images, "one.imagepool.info", ALL, -1, -1)
+
+    def vms(self) -> list[pools.Vm]:
+        """All VMs that are not DONE."""
+        return self._read(pools.vms, "one.vmpool.infoextended", ALL, -1, -1, -1, "")
+
+    def vm(self, number: int) -> pools.Vm | None:
+        """One VM, DONE or not; None when OpenNebula knows of none."""
+        try:
+            return self._read(pools.vm, "one.vm.info", number, False)
+        except Gone:
+            return None
+
+    def _read(self, parse: Callable[[bytes], T], method: str, *arguments: object) -> T:
+        answer = self._call(method, *arguments).encode()
+        try:
+            return parse(answer)
+        except ValueError as e:
+            raise Away(what=method, where=self._url, why=f"the answer cannot be read, {e}") from None
+
     def services(self) -> list[Service]:
         answer = self._rest("GET", "/service_template")
         documents = answer.get("DOCUMENT_POOL", {}).get("DOCUMENT", [])
@@ -144,7 +179,7 @@ class Api:
         if not (isinstance(answer, list) and len(answer) > 1):
             raise Away(what="OpenNebula's API", where=self._url, why="the answer is not OpenNebula's")
         if answer[0] is not True:
-            raise Refused(what=method, why=answer[1])
+            raise (Gone if NO_EXISTS in answer[2:3] else Refused)(what=method, why=answer[1])
         return str(answer[1])
 
     def _rest(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -172,7 +207,7 @@ def connect() -> Api:
     """The site that ONE_XMLRPC, ONE_AUTH and ONEFLOW_URL (or their files and defaults) name, as OpenNebula's tools."""
     try:
         url, session = str(rpc.endpoint()), rpc.credentials()
-    except rpc._Trouble as e:
+    except rpc.Trouble as e:
         raise Away(what="OpenNebula's API", where=rpc.DEFAULT, why=f"{e} ({e.advice})") from None
     return Api(url, session, os.environ.get("ONEFLOW_URL", FLOW))
 

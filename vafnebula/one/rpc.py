@@ -42,6 +42,11 @@ class Endpoint:
 
 def vm_xml(vm: int, timeout: float) -> bytes:
     """The XML of VM `vm` as OpenNebula has it, within `timeout` seconds.  Raises ApiFailed."""
+    return document("one.vm.info", vm, vm, timeout)
+
+
+def document(method: str, number: int, vm: int, timeout: float) -> bytes:
+    """What an `info` method answers about object `number`, asked for the sake of VM `vm`.  Raises ApiFailed."""
 
     def fail(why: object, advice: str) -> NoReturn:
         raise errors.ApiFailed(endpoint=place, vm=vm, why=why, advice=advice)
@@ -50,20 +55,24 @@ def vm_xml(vm: int, timeout: float) -> bytes:
     try:
         place = endpoint()
         session = credentials()
-        body = _post(place, _question(session, vm), timeout)
-        ok, answer = _answer(body)
-    except _Trouble as e:
+        deadline = Deadline(timeout)
+        with connect(place, deadline) as connection:
+            ok, said = answer(exchange(connection, place, _question(session, method, number), deadline))
+    except Trouble as e:
         fail(e, e.advice)
     except TimeoutError:
         fail(f"timed out after {timeout} s", "is oned busy? see oned.log, or raise api_timeout in vafnebula.conf")
     except OSError as e:
         fail(e.strerror or e, "is oned running, and ONE_XMLRPC or ~/.one/one_endpoint right?")
     if not ok:
-        fail(f"it says {errors.one_line(answer, 150)}", "does the user of ~/.one/one_auth see this VM?")
-    return answer.encode()
+        what = "this VM" if method == "one.vm.info" else f"{method.split('.')[1]} {number}"
+        fail(f"it says {errors.one_line(said, 150)}", f"does the user of ~/.one/one_auth see {what}?")
+    return said.encode()
 
 
-class _Trouble(Exception):
+class Trouble(Exception):
+    """Why there is no usable answer, and what to do."""
+
     def __init__(self, why: str, advice: str) -> None:
         super().__init__(why)
         self.advice = advice
@@ -81,7 +90,7 @@ def endpoint() -> Endpoint:
     url = url or DEFAULT
     found = _ENDPOINT.fullmatch(url)
     if not found or int(found[3] or 0) > 65535:
-        raise _Trouble("the endpoint is not a plain http or https URL", "correct ONE_XMLRPC or ~/.one/one_endpoint")
+        raise Trouble("the endpoint is not a plain http or https URL", "correct ONE_XMLRPC or ~/.one/one_endpoint")
     scheme, host, port, path = found.groups()
     return Endpoint(scheme, host, int(port or (443 if scheme == "https" else 80)), path or "/RPC2")
 
@@ -94,11 +103,11 @@ def credentials() -> str:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
             session = file.readline().strip()
     except OSError as e:
-        raise _Trouble(f"credentials {path} cannot be read ({e.strerror})", advice) from e
+        raise Trouble(f"credentials {path} cannot be read ({e.strerror})", advice) from e
     except UnicodeDecodeError as e:
-        raise _Trouble(f"credentials {path} are not text", advice) from e
+        raise Trouble(f"credentials {path} are not text", advice) from e
     if ":" not in session:
-        raise _Trouble(f"credentials {path} are not user:password", advice)
+        raise Trouble(f"credentials {path} are not user:password", advice)
     return session
 
 
@@ -106,54 +115,58 @@ def _home(name: str) -> str:
     return os.path.expanduser(f"~/.one/{name}")  # noqa: PTH111
 
 
-def _question(session: str, vm: int) -> bytes:
-    values = f"<string>{_escape(session)}</string>", f"<i4>{vm}</i4>", "<boolean>0</boolean>"
+def _question(session: str, method: str, number: int) -> bytes:
+    values = f"<string>{escape(session)}</string>", f"<i4>{number}</i4>", "<boolean>0</boolean>"
     params = "".join(f"<param><value>{v}</value></param>" for v in values)
-    call = f"<methodCall><methodName>one.vm.info</methodName><params>{params}</params></methodCall>"
+    call = f"<methodCall><methodName>{method}</methodName><params>{params}</params></methodCall>"
     return f'<?xml version="1.0"?>\n{call}'.encode()
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _post(place: Endpoint, body: bytes, timeout: float) -> bytes:
-    """POST `body`; the body of the answer.  OSError (TimeoutError after `timeout` seconds) or _Trouble."""
+class Deadline:
+    """The end of a call, `timeout` seconds from now."""
+
+    def __init__(self, timeout: float) -> None:
+        self._end = time.monotonic() + timeout
+
+    def left(self) -> float:
+        """Seconds that are left.  Raises TimeoutError when there are none."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+def exchange(connection: socket.socket, place: Endpoint, body: bytes, deadline: Deadline) -> bytes:
+    """POST `body`; the body of the answer.  OSError (TimeoutError at the deadline) or Trouble."""
     head = (
         f"POST {place.path} HTTP/1.0\r\nHost: {place.host}:{place.port}\r\nUser-Agent: vafnebula\r\n"
         f"Content-Type: text/xml\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    deadline = time.monotonic() + timeout
-    with _connect(place, deadline) as connection:
-        connection.settimeout(_left(deadline))
-        connection.sendall(head.encode() + body)
-        answer = bytearray()
-        while True:
-            connection.settimeout(_left(deadline))
-            piece = connection.recv(256 * 1024)
-            if not piece:
-                break
-            answer += piece
-            if len(answer) > MAX_ANSWER:
-                raise _Trouble(f"the answer has more than {MAX_ANSWER} bytes", "is the endpoint OpenNebula's?")
-    return _body(bytes(answer))
+    connection.settimeout(deadline.left())
+    connection.sendall(head.encode() + body)
+    said = bytearray()
+    while True:
+        connection.settimeout(deadline.left())
+        piece = connection.recv(256 * 1024)
+        if not piece:
+            return _body(bytes(said))
+        said += piece
+        if len(said) > MAX_ANSWER:
+            raise Trouble(f"the answer has more than {MAX_ANSWER} bytes", "is the endpoint OpenNebula's?")
 
 
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _connect(place: Endpoint, deadline: float) -> socket.socket:
+def connect(place: Endpoint, deadline: Deadline) -> socket.socket:
     """A connection to the first address that answers; over TLS with the usual verification for https."""
     refusal: OSError = OSError("no address")
     addresses = socket.getaddrinfo(place.host.strip("[]"), place.port, type=socket.SOCK_STREAM)
     for family, kind, protocol, _, address in addresses:
         connection = socket.socket(family, kind, protocol)
         try:
-            connection.settimeout(_left(deadline))
+            connection.settimeout(deadline.left())
             connection.connect(address)
             if place.scheme == "https":
                 import ssl  # only then: it takes 10 ms
@@ -177,32 +190,32 @@ def _body(answer: bytes) -> bytes:
     first, *fields = head.split(b"\n")
     status = _STATUS.match(first.rstrip(b"\r"))
     if not found or not status:
-        raise _Trouble("the answer was cut short" if answer[:5] == b"HTTP/" else "the answer is not HTTP", strange)
+        raise Trouble("the answer was cut short" if answer[:5] == b"HTTP/" else "the answer is not HTTP", strange)
     if status[1] != b"200":
-        raise _Trouble(errors.one_line(f"HTTP status {status[1].decode()} {status[2].decode('latin-1')}", 80), strange)
+        raise Trouble(errors.one_line(f"HTTP status {status[1].decode()} {status[2].decode('latin-1')}", 80), strange)
     for field in fields:
         name, _, value = field.partition(b":")
         if name.strip().lower() == b"content-length" and value.strip().isdigit():
             length = int(value)
             if len(body) < length:
-                raise _Trouble("the answer was cut short", "see oned.log, then retry")
+                raise Trouble("the answer was cut short", "see oned.log, then retry")
             return body[:length]
     return body
 
 
-def _answer(body: bytes) -> tuple[bool, str]:
+def answer(body: bytes) -> tuple[bool, str]:
     """(ok, XML or error text) of an answer, which is an array [ok, text, code, ...] in OpenNebula's API."""
     try:
         root = xml.parse(body)
     except ValueError as e:
-        raise _Trouble(f"the answer is not XML-RPC, {e}", "is the endpoint OpenNebula's XML-RPC?") from e
+        raise Trouble(f"the answer is not XML-RPC, {e}", "is the endpoint OpenNebula's XML-RPC?") from e
     fault = root.find("fault/value/struct")
     if fault is not None:
         said = " ".join(text for text in (t.strip() for t in fault.itertext()) if text)
-        raise _Trouble(f"XML-RPC fault {errors.one_line(said, 150)}", "is oned older than 6.10?")
+        raise Trouble(f"XML-RPC fault {errors.one_line(said, 150)}", "is oned older than 6.10?")
     values = [_text(v) for v in root.iterfind("params/param/value/array/data/value")]
     if root.tag != "methodResponse" or len(values) < 2 or values[0] not in ("0", "1"):
-        raise _Trouble("the answer is not XML-RPC of OpenNebula", "is the endpoint OpenNebula's XML-RPC?")
+        raise Trouble("the answer is not XML-RPC of OpenNebula", "is the endpoint OpenNebula's XML-RPC?")
     return values[0] == "1", values[1] if values[0] == "1" else f"{values[1]} (code {','.join(values[2:3])})"
 
 

@@ -26,6 +26,17 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "postmigrate": ("SRCHOST", "DSTHOST", "SDIR", "VM", "DS", "[TM]"),
     "failmigrate": ("SRCHOST", "DSTHOST", "SDIR", "VM", "DS", "[TM]"),
     "mv": ("SRCHOST:SDIR[/disk.N]", "HOST:SDIR[/disk.N]", "VM", "DS"),
+    "snap_create": ("HOST:SDIR/disk.N", "SNAPID", "VM", "DS"),
+    "snap_create_live": ("HOST:SDIR/disk.N", "SNAPID", "VM", "DS"),
+    "snap_delete": ("HOST:SDIR/disk.N", "SNAPID", "VM", "DS"),
+    "snap_revert": ("HOST:SDIR/disk.N", "SNAPID", "VM", "DS"),
+    "resize": ("HOST:SDIR/disk.N", "SIZE_MB", "VM", "DS"),
+    "prebackup": ("HOST:SDIR", "DISKS", "DEPLOY_ID", "JOB", "VM", "DS"),
+    "prebackup_live": ("HOST:SDIR", "DISKS", "DEPLOY_ID", "JOB", "VM", "DS"),
+    "postbackup": ("HOST:SDIR", "DISKS", "DEPLOY_ID", "JOB", "VM", "DS"),
+    "postbackup_live": ("HOST:SDIR", "DISKS", "DEPLOY_ID", "JOB", "VM", "DS"),
+    "restore": ("HOST:SDIR", "VM", "IMAGE", "INCREMENT|-1", "DISK|-1"),
+    "cpds": ("HOST:SDIR/disk.N", "SOURCE", "SNAPID|-1", "VM", "DS"),
 }
 FORMATS = ("raw", "qcow2", "swap")
 
@@ -40,9 +51,10 @@ class Call:
 
     `directory` is the VM's on `host`, `root` the datastores' root above it, `sds` the system datastore, `disk` -1 for
     the directory itself.  `datastore` is the last argument: the image datastore, or `sds` for volatile disks.
-    `source` is the image file as the front-end sees it, `size` bytes, `format` one of FORMATS; '' and 0 where the
-    action has none.  `from_*` is where a disk or directory comes from, '' and -1 where it does not.
-    `remotes` is the directory that holds tm/, etc/ and vafnebula/; `caller` the transfer driver that calls ours.
+    `source` is the image file as the front-end sees it, `size` bytes, `format` one of FORMATS, `snap` a disk snapshot;
+    '', 0 and -1 where the action has none.  `disks` are those to be backed up; `backup` (an image) and `increment` what
+    is restored, `disk` then the only disk to restore.  `from_*` is where a disk or directory comes from; `remotes` the
+    directory that holds tm/, etc/ and vafnebula/; `caller` the transfer driver that calls ours.
     """
 
     verb: str
@@ -61,11 +73,16 @@ class Call:
     from_directory: str = ""
     remotes: str = ""
     caller: str = ""
+    snap: int = -1
+    disks: tuple[int, ...] = ()
+    backup: int = -1
+    increment: int = -1
 
     @property
     def title(self) -> str:
         """What this is, for the front of an error: OpenNebula shows 61 characters of it, and knows the VM."""
-        return f"{self.verb} of {'the VM directory' if self.disk < 0 else f'disk {self.disk}'} on {self.host}"
+        whole = "the VM" if "HOST:SDIR" in SHAPES[self.verb] else "the VM directory"
+        return f"{self.verb} of {whole if self.disk < 0 else f'disk {self.disk}'} on {self.host}"
 
     @property
     def image(self) -> str:
@@ -96,13 +113,15 @@ def parse(program: str, arguments: Sequence[str]) -> Call:
     if not least <= len(arguments) <= len(shape):
         raise errors.BadArgument(what="number of arguments", value=len(arguments), why=f"expected {' '.join(shape)}")
     given = dict(zip(shape, arguments))
-    vm, datastore = names.identifier("VM", given["VM"]), names.identifier("DS", given["DS"])
+    vm = names.identifier("VM", given["VM"])
     if "SDIR" in given:
-        return _migration(program, given, vm, datastore)
+        return _migration(program, given, vm, names.identifier("DS", given["DS"]))
     host, where = _split(next(given[k] for k in shape if k.startswith("HOST:")))
     found, sds, disk = _place("destination", where, vm)
-    if disk < 0 and name not in ("delete", "mv"):
+    directory = "HOST:SDIR" in given
+    if (disk < 0 and name not in ("delete", "mv") and not directory) or (disk >= 0 and directory):
         raise errors.BadArgument(what="destination", value=where, why=_why_not(where))
+    datastore = names.identifier("DS", given["DS"]) if "DS" in given else sds
     from_host, from_sds, from_directory = "", -1, ""
     if name == "mv":
         from_host, path = _split(given["SRCHOST:SDIR[/disk.N]"])
@@ -112,6 +131,8 @@ def parse(program: str, arguments: Sequence[str]) -> Call:
             raise errors.BadArgument(what="source", value=path, why="it is not what the destination is")
     if datastore != sds and (name in ("mkswap", "mkimage") or disk < 0):
         raise errors.BadArgument(what="DS", value=datastore, why=f"the destination is in datastore {sds}")
+    if "DISK|-1" in given:
+        disk = _or_none("DISK", given["DISK|-1"])
     source = ""
     if "SOURCE" in given:
         source = path_of(given["SOURCE"])
@@ -133,6 +154,12 @@ def parse(program: str, arguments: Sequence[str]) -> Call:
         from_sds=from_sds,
         from_directory=from_directory,
         remotes=remotes_of(program),
+        snap=names.identifier("SNAPID", given["SNAPID"])
+        if "SNAPID" in given
+        else _or_none("SNAPID", given.get("SNAPID|-1", "-1")),
+        disks=_disks(given["DISKS"]) if "DISKS" in given else (),
+        backup=names.identifier("IMAGE", given["IMAGE"]) if "IMAGE" in given else -1,
+        increment=_or_none("INCREMENT", given.get("INCREMENT|-1", "-1")),
     )
 
 
@@ -215,6 +242,18 @@ def _why_not(path: str) -> str:
     if path.endswith(("/kernel", "/initrd")):
         return "kernels and initrds are files: give their FILE datastore another TM_MAD, as ssh or shared"
     return "expected <datastores>/<DS>/<VM>/disk.<N>"
+
+
+def _or_none(what: str, text: str) -> int:
+    return -1 if text == "-1" else names.identifier(what, text)
+
+
+def _disks(text: str) -> tuple[int, ...]:
+    """`0:1:2`, each once."""
+    found = tuple(_canonical("disk", word) for word in text.split(":"))
+    if len(set(found)) != len(found):
+        raise errors.BadArgument(what="DISKS", value=text, why="a disk is named twice")
+    return found
 
 
 def _format(text: str) -> str:

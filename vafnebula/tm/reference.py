@@ -12,6 +12,11 @@ def disk(call: Call, vm: Vm) -> DiskRef:
     return DiskRef(vm=call.vm, disk=call.disk, seq=vm.seq, sds=call.sds, directory=call.directory)
 
 
+def place(call: Call) -> DiskRef:
+    """The disk that `call` is about, where nobody asks which history record does."""
+    return DiskRef(vm=call.vm, disk=call.disk, seq=-1, sds=call.sds, directory=call.directory)
+
+
 def image(call: Call) -> Image:
     """The image that `call` is about, where the node sees it."""
     return Image(datastore=call.datastore, path=call.image)

@@ -10,7 +10,7 @@ from tests.fakes.host import Fault
 from tests.fakes.node import IMAGE, VG, Node
 from vafnebula import errors, names
 from vafnebula.model import Image
-from vafnebula.node import lock, lvm, room, source
+from vafnebula.node import blockcopy, lock, lvm, room, source
 from vafnebula.node.cache import ATTEMPTS, Cache
 
 
@@ -94,7 +94,11 @@ def test_a_fill_says_in_tags_what_it_is(node: Node) -> None:
     assert "vaf.image=1/a_name__with_blanks____mlauts.qcow2" in tags
     assert names.COMPLETE not in tags
     [origin] = node.origins()
-    assert node.volumes()[origin].tags == {*(t for t in tags if not t.startswith("vaf.reserve")), names.COMPLETE}
+    assert node.volumes()[origin].tags == {
+        *(t for t in tags if not t.startswith("vaf.reserve")),
+        names.COMPLETE,
+        f"vaf.holds={blockcopy.bytes_wanted(found) if node.mode == 'thin' else found.file_size}",
+    }
 
 
 def test_one_image_and_two_mount_points_are_one_origin(node: Node) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.host import Fault
-from tests.fakes.lvm import Vg
+from tests.fakes.lvm import EXTENT, Vg
 from tests.fakes.node import Node
 from vafnebula import __version__, errors
 from vafnebula.model import (
@@ -19,16 +19,24 @@ from vafnebula.model import (
     Activate,
     DiskRef,
     Drop,
+    Evict,
     Failmigrate,
+    Inspect,
     Move,
     Offer,
     Order,
+    Pin,
     Place,
     Postmigrate,
     Premigrate,
     Receive,
+    Relink,
     Reply,
+    Scrub,
     Send,
+    Settle,
+    Survey,
+    Warm,
 )
 from vafnebula.node import main
 from vafnebula.node.host import Host
@@ -71,11 +79,23 @@ def moves(node: Node) -> dict[str, Any]:
 def test_every_deed_answers(node: Node, verb: str) -> None:
     requests = {
         "clone": node.clone(8), "ln": node.link(), "mkswap": node.swap(), "mkimage": node.scratch(),
-        "mvds": node.save(), "delete": node.delete(-1), **moves(node),
+        "mvds": node.save(), "delete": node.delete(-1), "snap_create": node.snap_create(1),
+        "snap_delete": node.snap_delete(), "snap_revert": node.snap_revert(), "resize": node.resize(2 * EXTENT),
+        "cpds": node.save_as(), "prebackup": node.prebackup(live=False), "postbackup": node.postbackup(),
+        "restore": node.restore(), "survey": Survey("/nowhere"), "inspect": Inspect([]),
+        "warm": Warm(0, node.image(), 0, False), "pin": Pin(0, node.key(), True), "evict": Evict(0, node.key()),
+        "scrub": Scrub(0, node.key(), "/nowhere"), "settle": Settle(0, "x"), "relink": Relink(node.disk()),
+        **moves(node),
     }  # fmt: skip
-    if verb in ("mvds", "offer", "send"):
+    if verb in ("pin", "evict", "scrub"):
+        main.answer(order(node, requests["warm"]), node.host())
+    if verb == "relink":
+        main.answer(order(node, node.clone()), node.host())
+    if verb in ("mvds", "snap_create", "snap_delete", "snap_revert", "resize", "cpds", "prebackup", "offer", "send"):
         main.answer(order(node, node.link()), node.host())
-    assert main.answer(order(node, requests[verb]), node.host()).error == ""
+        main.answer(order(node, node.snap_create()), node.host())
+    refused = verb.startswith("snap_") and node.mode == "thick"
+    assert main.answer(order(node, requests[verb]), node.host()).error == ("NeedsThin" if refused else "")
 
 
 def test_an_expected_error_is_an_answer(node: Node) -> None:

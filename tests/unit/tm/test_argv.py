@@ -38,11 +38,22 @@ def test_every_recorded_call_is_understood(recorded: tuple[str, ...]) -> None:
 def test_the_recordings_hold_what_they_should() -> None:
     """Each action, one with a suffix, a directory, several system datastores and hosts."""
     parsed = [parse(action, *arguments) for _, action, *arguments in CALLS]
-    assert {call.verb for call in parsed} == set(argv.SHAPES) - {"failmigrate"}
+    unrecorded = {"failmigrate", "restore"}
+    assert {call.verb for call in parsed} == set(argv.SHAPES) - unrecorded
     assert any("." in action for _, action, *_ in CALLS)
     assert any(call.disk < 0 for call in parsed)
     assert {call.sds for call in parsed} == {100, 102, 104}
     assert {call.host for call in parsed} == {"localhost", "node1", "node2", "vm"}
+
+
+def test_backup_and_restore() -> None:
+    directory = "node1:/var/lib/one//datastores/100/3"
+    call = parse("prebackup_live", directory, "0:2", "one-3", "-", "3", "100")
+    assert (call.disk, call.disks, call.datastore) == (-1, (0, 2), 100)
+    assert call.title == "prebackup_live of the VM on node1"
+    call = parse("restore", directory, "3", "16", "-1", "2")
+    assert (call.backup, call.increment, call.disk, call.datastore) == (16, -1, 2, 100)
+    assert parse("restore", directory, "3", "16", "4", "-1").disk == -1
 
 
 def test_clone() -> None:
@@ -155,6 +166,12 @@ def test_an_image_outside_its_datastore_is_taken_as_it_is(source: str) -> None:
         (("mkswap", "16", DISK, "3", "101"), "the destination is in datastore 100"),
         (("mkimage", "16", "raw", DISK, "3", "101"), "the destination is in datastore 100"),
         (("delete", "node1:/var/lib/one/datastores/100/3", "3", "101"), "the destination is in datastore 100"),
+        (("prebackup", DISK, "0", "one-3", "-", "3", "100"), "expected <datastores>"),
+        (("prebackup", "node1:/var/lib/one/datastores/100/3", "0:0", "one-3", "-", "3", "100"), "named twice"),
+        (("prebackup", "node1:/var/lib/one/datastores/100/3", "0:x", "one-3", "-", "3", "100"), "disk 'x'"),
+        (("restore", "node1:/var/lib/one/datastores/100/3", "3", "-1", "0", "0"), "IMAGE '-1'"),
+        (("snap_revert", DISK, "-1", "3", "101"), "SNAPID '-1'"),
+        (("cpds", DISK, "/var/lib/one/datastores/101/x", "-2", "3", "101"), "SNAPID '-2'"),
         (("mkswap", "0", DISK, "3", "100"), "SIZE '0'"),
         (("mkimage", "20", "ext4", DISK, "3", "100"), "FORMAT 'ext4' .*DISK/FS"),
         (("mkimage", "20", "", DISK, "3", "100"), "FORMAT ''"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -9,13 +10,30 @@ import pytest
 
 from tests.unit.one.test_xml import recorded, running
 from vafnebula import errors, units
-from vafnebula.model import Clone, Delete, DiskRef, Image, Link, MakeImage, MakeSwap, Save
+from vafnebula.model import (
+    Clone,
+    Delete,
+    DiskRef,
+    Image,
+    Link,
+    MakeImage,
+    MakeSwap,
+    Resize,
+    Save,
+    SaveAs,
+    SnapCreate,
+    SnapDelete,
+    SnapRevert,
+)
 from vafnebula.one import xml
 from vafnebula.tm import argv
 
 DIRECTORY = "/var/lib/one/datastores/100/3"
 BASE = "/var/lib/one/datastores/101/0bc4bcd34ed3b7783ad9b46092d9b591"
 DATA = "/var/lib/one/datastores/101/5f9a45dee0caa24535b2946abb02823b"
+
+
+SILENT = ("delete", "snap_create", "snap_create_live", "snap_delete", "snap_revert", "resize", "cpds")
 
 
 def disk(number: int) -> DiskRef:
@@ -33,7 +51,7 @@ def request(line: str, vm: xml.Vm | None = None) -> Any:
         return vm or xml.vm(recorded("vm-running"), call.vm)
 
     made = import_module(f"vafnebula.tm.{call.verb}").request(call, read)
-    assert len(asked) == (0 if call.verb == "delete" else 1)
+    assert len(asked) == (0 if call.verb in SILENT else 1)
     return made
 
 
@@ -90,6 +108,17 @@ def test_mvds() -> None:
 def test_delete_asks_nobody() -> None:
     assert request("delete HERE/disk.0 3 101") == Delete(3, 0, 100, DIRECTORY)
     assert request("delete HERE 3 100") == Delete(3, -1, 100, DIRECTORY)
+
+
+def test_what_needs_nothing_but_its_arguments() -> None:
+    place = replace(disk(0), seq=-1)
+    assert request("snap_create HERE/disk.0 1 3 101") == SnapCreate(place, 1)
+    assert request("snap_create_live HERE/disk.0 0 3 101") == SnapCreate(place, 0)
+    assert request("snap_delete HERE/disk.0 1 3 101") == SnapDelete(place, 1)
+    assert request("snap_revert HERE/disk.0 0 3 101") == SnapRevert(place, 0)
+    assert request("resize HERE/disk.0 96 3 101") == Resize(place, 96 * units.MIB)
+    assert request(f"cpds HERE/disk.0 {DATA} -1 3 101") == SaveAs(place, Image(101, DATA), -1)
+    assert request(f"cpds HERE/disk.0 {DATA} 7 3 101") == SaveAs(place, Image(101, DATA), 7)
 
 
 def test_the_last_history_record_is_the_one_that_asks() -> None:

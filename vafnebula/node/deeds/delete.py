@@ -1,8 +1,8 @@
 """delete: one disk, or a VM's directory with every volume of the VM.
 
-Nothing there is success.  Volumes are found by name and tag, so a link that is gone does not matter; one that does not
-carry our tag is not touched.  An action still at work on the disk is asked to stop first: OpenNebula cancels a clone
-by forgetting it, and sends the delete at once.
+Nothing there is success.  Volumes are found by tag, so a link that is gone does not matter, and a disk's snapshots go
+with it; one that does not carry our tag is not touched.  An action still at work on the disk is asked to stop first:
+OpenNebula cancels a clone by forgetting it, and sends the delete at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def delete(host: Host, request: Delete, settings: Settings) -> dict[str, object]
         ref = DiskRef(request.vm, request.disk, 0, request.sds, request.directory)
         lock.interrupt(settings.lock_dir, disks.disk_lock(ref.vm, ref.disk))
         with disks.locked(settings, ref, "delete"):
-            _volumes(host, ref.vg, lvm.by_name(ref.volume))
+            _volumes(host, ref.vg, lvm.by_disk(ref.vm, ref.disk))
             host.unlink(ref.link)
     return {}
 

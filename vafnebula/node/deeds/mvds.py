@@ -8,13 +8,11 @@ proof of the save stays in the VM directory, because OpenNebula repeats the whol
 from __future__ import annotations
 
 import os
-from functools import partial
 
 from vafnebula import errors
 from vafnebula.model import Save, Settings
-from vafnebula.node import blockcopy, disks, lvm, source
+from vafnebula.node import disks, imagefile, lvm, points, source
 from vafnebula.node.host import Host
-from vafnebula.node.undo import Undo
 
 
 def mvds(host: Host, request: Save, settings: Settings) -> dict[str, object]:
@@ -26,46 +24,42 @@ def mvds(host: Host, request: Save, settings: Settings) -> dict[str, object]:
     ref, path = request.disk, request.image.path
     disks.require_place(ref.directory, ref.sds, ref.vm)
     with disks.locked(settings, ref, "mvds") as lock_fd:
-        volume = lvm.group(host, ref.vg).find(ref.volume)
+        group = lvm.group(host, ref.vg)
+        volume = group.find(ref.volume)
+        if volume is None and not _proven(disks.saved_marker(ref), path):
+            volume = points.recover(host, ref, group)
+            if volume is None:
+                advice = "nothing proves that it was saved: look for it on other nodes before you recover"
+                raise errors.NotFound(what=f"volume {ref.volume}", advice=advice)
         if volume is None:
-            _require_proof(ref.volume, disks.saved_marker(ref), path)
+            if group.of_disk(ref.vm, ref.disk):
+                lvm.remove(host, ref.vg, lvm.by_disk(ref.vm, ref.disk))
             host.unlink(ref.link)
             return {"result": "there", "bytes": 0}
         if not volume.ours:
             raise errors.NotOurs(what=f"volume {ref.vg}/{ref.volume}")
         if volume.overflowed:
             raise errors.BrokenSnapshot(volume=f"{ref.vg}/{ref.volume}")
-        if not os.path.exists(ref.device):
-            lvm.activate(host, ref.vg, ref.volume)
-        size = int(volume.tag("size") or volume.size)
-        _replace(host, ref.device, size, path, volume.tag("format") or source.RAW, f"{ref.vm}-{ref.disk}", lock_fd)
+        points.require_active(host, ref)
+        size, image_format = points.content(volume), volume.tag("format") or source.RAW
+        owner, like = f"{ref.vm}-{ref.disk}", _present(path)
+        imagefile.write(host, ref.device, size, path, image_format, owner, lock_fd, like)
         host.write_file(disks.saved_marker(ref), path.encode())
-        lvm.remove(host, ref.vg, lvm.by_name(ref.volume))
+        lvm.remove(host, ref.vg, lvm.by_disk(ref.vm, ref.disk))
         host.unlink(ref.link)
     return {"result": "saved", "bytes": size}
 
 
-def _require_proof(volume: str, marker: str, path: str) -> None:
+def _proven(marker: str, path: str) -> bool:
     try:
         with open(marker, "rb") as f:
-            proven = f.read().decode(errors="replace")
+            return f.read().decode(errors="replace") == path
     except FileNotFoundError:
-        proven = ""
-    if proven != path:
-        advice = "nothing proves that it was saved: look for it on other nodes before you recover"
-        raise errors.NotFound(what=f"volume {volume}", advice=advice)
+        return False
 
 
-def _replace(host: Host, device: str, size: int, path: str, image_format: str, owner: str, lock_fd: int) -> None:
+def _present(path: str) -> os.stat_result:
     try:
-        like = os.stat(path)
+        return os.stat(path)
     except OSError as e:
         raise errors.ImageMissing(path=path, why=e.strerror) from e
-    fresh = f"{path}.vaf-{owner}"
-    with Undo() as undo:
-        undo.push(fresh, partial(host.unlink, fresh))
-        host.prepare_file(fresh, like)
-        blockcopy.save(host, device, size, fresh, image_format, [lock_fd])
-        blockcopy.compare(host, fresh, image_format, device, size, [lock_fd])
-        host.rename(fresh, path)
-        undo.commit()

@@ -1,0 +1,166 @@
+"""The real decide against a simulated world: what would it cost, how long would jobs wait?
+
+A driver wakes up, looks at the world and acts.  Ours is the loop's rhythm around decide (debounced events, a periodic
+look); the other one is the threshold policy that ours has to beat.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from vafnebula.scale import outcome
+from vafnebula.scale.decide import Decision, decide
+from vafnebula.scale.memory import Memory
+from vafnebula.scale.model import Policy
+from vafnebula.scale.world import Refused, Unanswered, Work, World
+
+NEVER = float("inf")
+DEBOUNCE, AT_MOST, PERIOD = 0.5, 3.0, 60.0
+
+
+class Driver(Protocol):
+    """`wake` is when it wants to run next; `poke` tells it that something happened."""
+
+    wake: float
+
+    def poke(self, now: float) -> None: ...
+
+    def run(self, world: World) -> None: ...
+
+
+class Scaler:
+    """decide in the loop's rhythm.  `decisions` of the last cycles are kept for a look."""
+
+    def __init__(self, policy: Policy, farm: str = "sim") -> None:
+        self.policy, self.memory = policy, Memory(farm)
+        self.wake, self.first = 0.0, NEVER
+        self.last: Decision | None = None
+        self.cycles = 0
+
+    def poke(self, now: float) -> None:
+        self.first = min(self.first, now)
+        self.wake = min(max(self.wake, 0.0), min(now + DEBOUNCE, self.first + AT_MOST))
+
+    def run(self, world: World) -> None:
+        self.wake, self.first = world.now + PERIOD, NEVER
+        self.cycles += 1
+        self.last = decide(world.look(), self.memory, self.policy)
+        self.memory = self.last.memory
+        for action in self.last.actions:
+            try:
+                world.do(action)
+            except Refused as e:
+                self.memory = outcome.refused(self.memory, action, str(e))
+            except Unanswered:
+                continue  # the next looks will tell
+
+    def restart(self, world: World) -> None:
+        """Killed and started again with the memory that was written before acting: requests that OpenNebula does not
+        know were never sent."""
+        known = {m.request for m in world.machines.values()}
+        for request in list(self.memory.requests):
+            if request not in known:
+                self.memory = outcome.forgotten(self.memory, request)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Cores at a moment: in VMs that are ready, in all VMs, needed by running and by waiting jobs."""
+
+    at: float
+    ready: int
+    all: int
+    running: int
+    waiting: int
+
+
+@dataclass
+class Result:
+    """What a run cost.  Waits in seconds of the jobs that started; `unstarted` are those that never did."""
+
+    waits: list[float] = field(default_factory=list)
+    unstarted: int = 0
+    vm_hours: float = 0.0
+    waste: float = 0.0
+    launches: int = 0
+    killed: int = 0
+    lost: int = 0
+    most_vms: int = 0
+    end: float = 0.0
+    samples: list[Sample] = field(default_factory=list)
+
+    def wait(self, share: float) -> float:
+        """The percentile `share` of the waits, in seconds; 0 without any."""
+        ordered = sorted(self.waits)
+        return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
+
+
+def run(
+    world: World,
+    driver: Driver,
+    until: float,
+    *,
+    every: float = NEVER,
+    watch: Callable[[World], None] = lambda _: None,
+    stop_when_done: bool = False,
+) -> Result:
+    """Let the world go on until `until` (seconds from its beginning) with `driver` at the wheel.
+
+    `every` so many seconds a Sample is taken; `watch` is called after each wake-up of the driver.  `stop_when_done`:
+    end earlier, when all jobs have run and no VM is left.
+    """
+    world.pokes = lambda: driver.poke(world.now)
+    samples, sample = [], 0.0
+    while True:
+        upcoming = min(world.next(), driver.wake, sample if every != NEVER else NEVER)
+        if upcoming >= until:
+            break
+        world.advance(upcoming)
+        if every != NEVER and world.now >= sample:
+            samples.append(measured(world))
+            sample += every
+        if driver.wake <= world.now:
+            driver.run(world)
+            watch(world)
+            if stop_when_done and quiet(world):
+                break
+    if not stop_when_done:
+        world.advance(until)
+    return replace(result(world), samples=samples)
+
+
+def quiet(world: World) -> bool:
+    """Whether nothing will happen any more and no VM is left."""
+    busy = world.queue or world.running or world.next() != NEVER
+    return not busy and all(m.gone is not None for m in world.machines.values())
+
+
+def measured(world: World) -> Sample:
+    alive = [m for m in world.machines.values() if m.gone is None]
+    return Sample(
+        world.now,
+        sum(m.template.shape.cores for m in alive if m.joined is not None and m.state == "running"),
+        sum(m.template.shape.cores for m in alive),
+        sum(w.shape.cores * w.nodes for w in world.running.values()),
+        sum(w.shape.cores * w.nodes for w in world.queue.values() if not w.held),
+    )
+
+
+def result(world: World) -> Result:
+    works: Iterable[Work] = world.works.values()
+    waits = [w.started - w.submitted for w in works if w.started is not None]
+    wasted = 1 - world.busy_core_seconds / world.core_seconds if world.core_seconds else 0.0
+    return Result(
+        waits,
+        sum(w.started is None and w.ended is None for w in works),
+        world.vm_seconds / 3600,
+        wasted,
+        len(world.launches),
+        len(world.killed),
+        len(world.lost),
+        world.most_vms,
+        world.now,
+    )

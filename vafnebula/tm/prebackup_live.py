@@ -1,0 +1,7 @@
+"""prebackup_live: the same for a running VM."""
+
+from __future__ import annotations
+
+from vafnebula.tm.prebackup import request
+
+__all__ = ["request"]
