@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,6 +12,7 @@ import pytest
 from tests.lab.test_guests import MODES, THICK, THIN, Site, holed, md5, site_of
 from vafnebula.lab import Lab
 from vafnebula.lab.opennebula import ActionFailed, Disk, Vm, argv, move_lines
+from vafnebula.lab.spec import FRONTEND
 from vafnebula.units import MIB
 
 # the guest of the VM in the directory $1 has written to its disks, and was saved
@@ -175,6 +178,121 @@ def test_a_dead_source(mover: Mover) -> None:
     assert md5(look) == md5(data)
     assert set(mover.digests(vm)) == {"disk.0", "disk.2"}
     mover.core.run(argv("delete", mover.now(vm)))
+
+
+# writes 4 KiB blocks of the device $1 anew: every $2th of those in its first $3 MiB, and none of them as it was
+CHANGE = """
+python3 -I - "$@" <<'END'
+import os, sys
+fd, each, size = os.open(sys.argv[1], os.O_RDWR), int(sys.argv[2]), int(sys.argv[3]) << 20
+for offset in range(0, size, 4096 * each):
+    os.pwrite(fd, os.urandom(4096), offset)
+os.fsync(fd)
+END
+cat /proc/net/dev
+"""
+
+
+def said(mover: Mover, node: str, verb: str, vm: int) -> dict[str, str]:
+    """The facts of the last deed `verb` on the VM, from the node's syslog."""
+    line = mover.lab.sh(node, f"grep ' {verb} vm={vm} ' /var/log/syslog | tail -n 1")
+    return dict(word.split("=", 1) for word in line.split() if "=" in word)
+
+
+def received(text: str) -> int:
+    """Bytes that came in over the network, from /proc/net/dev."""
+    return sum(int(line.split(":")[1].split()[0]) for line in text.splitlines()[2:] if not line.startswith("    lo"))
+
+
+@pytest.mark.parametrize("each", [100, 10, 2], ids=["1%", "10%", "50%"])
+def test_only_blocks_that_differ_cross_the_network(mover: Mover, each: int) -> None:
+    size = 32
+    data = random.Random(each).randbytes(size * MIB)
+    vm, mate = (mover.site.of(THIN, mover.site.image("delta", data)) for _ in range(2))
+    mover.core.act("clone", vm.id, 0)
+    mover.core.act("clone", mate.id, 0)
+    mover.core.migrate(mate.id, "n2")  # which also fills the same image there
+    mover.lab.sh("n1", CHANGE, f"{mover.directory(vm.id)}/disk.0", str(each), str(size))
+    changed = -(-size * 256 // each) * 4096
+    before, came = mover.digests(vm.id), received(mover.lab.sh("n2", "cat /proc/net/dev"))
+    mover.core.migrate(vm.id, "n2")
+    came = received(mover.lab.sh("n2", "cat /proc/net/dev")) - came
+    assert mover.digests(vm.id) == before
+    moved, sent = said(mover, "n2", "mv", vm.id), said(mover, "n1", "send", vm.id)
+    assert sent["disk"] == "-1"
+    lines = mover.lab.sh("n1", f"grep ' send vm={vm.id} disk=0' /var/log/syslog").split()
+    facts = dict(word.split("=", 1) for word in lines if "=" in word)
+    assert changed <= int(facts["bytes"]) <= 1.1 * changed
+    assert came <= 1.1 * changed + 128 * 1024, "two handshakes and the orders come on top"
+    if each == 100:
+        assert int(facts["looked"]) < size * MIB, "thin_delta was not used"
+    assert moved["result"] == "moved"
+    for done in (vm.id, mate.id):
+        mover.core.terminate(done)
+
+
+def test_a_base_that_the_destination_cannot_have(mover: Mover) -> None:
+    """The image has been replaced meanwhile: the disk still goes over, whole."""
+    image = mover.site.image("replaced", holed("replaced"))
+    vm = mover.site.of(THIN, image)
+    mover.core.act("clone", vm.id, 0)
+    before = mover.digests(vm.id)
+    mover.site.image("replaced", holed("another"))
+    mover.core.migrate(vm.id, "n2")
+    assert mover.digests(vm.id) == before
+    assert mover.lab.sh("n2", f"lvs --noheadings -o origin vg-one-100/lv-one-{vm.id}-0").split() == []
+    mover.core.terminate(vm.id)
+
+
+def test_a_stopped_vm_is_terminated(mover: Mover) -> None:
+    """From the front-end, where it is parked; and by a repeated epilog, which names the node it came from."""
+    for host in ("", FRONTEND):
+        vm = mover.vm(THIN, f"parked{host}")
+        image = vm.disk(1).image
+        assert image is not None
+        mover.core.stop(vm.id)
+        mover.core.terminate(vm.id, host)
+        saved = mover.lab.run(["cat", mover.site.path(image)]).out
+        assert saved[5 * MIB :].startswith(b"disk 1 of ")
+        assert len(saved) == image.size
+        assert mover.parked(vm.id) == []
+        assert mover.left("n1", vm.id) == []
+
+
+def test_a_node_that_was_rebooted_without_its_links(mover: Mover) -> None:
+    vm = mover.vm(THIN, "reboot")
+    before = mover.digests(vm.id)
+    mover.lab.sh("n1", 'rm -f "$1"/disk.*; lvchange -an vg-one-100/lv-one-$2-0', mover.directory(vm.id), str(vm.id))
+    mover.lab.ssh("n1", ["/var/tmp/one/tm/fs_lvm_snap/activate"])
+    assert mover.digests(vm.id) == before
+    report = mover.lab.ssh("n1", ["/var/tmp/one/tm/fs_lvm_snap/monitor_ds", "/var/lib/one/datastores/100"]).out
+    line = next(row for row in report.decode().splitlines() if f"ID={vm.id}," in row)
+    assert "DISK_SIZE=[ID=0,SIZE=" in base64.b64decode(line.split('"')[1]).decode()
+    mover.core.terminate(vm.id)
+
+
+def test_a_live_migration(mover: Mover) -> None:
+    """OpenNebula before 7.2 is refused; a failure leaves the source alone; a success gives it up."""
+    vm = mover.vm(THIN, "live").id
+    before = mover.digests(vm)
+    old = mover.core.assign(vm, "n2", lcm=4)
+    where = [old.host, "n2", old.directory, str(vm), str(THIN)]
+    mover.lab.put("/var/lib/one/remotes/vmm/kvm/migrate", b"#!/bin/sh\n", mode=0o755)
+    stubs = "/var/lib/one/remotes/tm/fs_lvm_snap"
+    with pytest.raises(ActionFailed, match="does not copy disks on LVM in a live migration; migrate without --live"):
+        mover.core.run([f"{stubs}/premigrate", *where])
+    mover.lab.put("/var/lib/one/remotes/vmm/kvm/migrate", b"#!/bin/sh\n# ^/dev/vg-one\n", mode=0o755)
+    mover.core.run([f"{stubs}/premigrate", *where])
+    assert set(mover.digests(vm)) == set(before)
+    mover.core.run([f"{stubs}/failmigrate", *where])
+    assert mover.left("n2", vm) == []
+    mover.core.run([f"{stubs}/premigrate", *where])
+    copy = 'cd "$1"; for d in disk.[01]; do dd if=$d bs=1M status=none | ssh n2 "dd of=$1/$d conv=notrunc,fsync"; done'
+    mover.lab.ssh("n1", ["sh", "-euc", copy, "sh", mover.directory(vm)])
+    mover.core.run([f"{stubs}/postmigrate", *where])
+    assert mover.digests(vm) == before
+    assert mover.left("n1", vm) == []
+    mover.core.terminate(vm)
 
 
 def test_a_source_that_cannot_be_reached(mover: Mover) -> None:

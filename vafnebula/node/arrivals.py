@@ -74,6 +74,7 @@ class Arrival:
         self.host, self.settings, self.ref = host, settings, ref
         self.facts: dict[str, object] = {"base": "none", "bytes": 0}
         self._made: list[Part] = []
+        self._origin: list[str] = []  # the tag of the cached image that was used
         self._undo = Undo()
 
     def __enter__(self) -> Arrival:
@@ -122,7 +123,10 @@ class Arrival:
             )
         for part in self._made:
             drop = [names.PARTIAL, *(t for t in self._tags(part) if t.startswith("vaf.reserve="))]
-            if part.readonly:
+            if part.name != self.ref.volume:  # a point in time is inactive, at a boot too
+                lvm.seal(self.host, self.ref.vg, part.name, [], drop, skip=True)
+                lvm.let_go(self.host, self.ref.vg, part.name)
+            elif part.readonly:
                 lvm.seal(self.host, self.ref.vg, part.name, [], drop, skip=False)
             else:
                 lvm.untag(self.host, self.ref.vg, part.name, drop)
@@ -146,7 +150,9 @@ class Arrival:
         if settings.mode == "thin" and above is not None and self._size(above) <= size:
             room.making(
                 host, settings, vg, size,
-                lambda: lvm.snapshot(host, vg, above.name, part.name, tags, limit=settings.pool_limit, readonly=False),
+                lambda: lvm.snapshot(
+                    host, vg, above.name, part.name, [*tags, *self._origin], limit=settings.pool_limit, readonly=False
+                ),
             )  # fmt: skip
             if self._size(above) < size:
                 lvm.extend(host, vg, part.name, size)
@@ -171,6 +177,7 @@ class Arrival:
             have = lvm.group(self.host, self.ref.vg).find(origin)
             if have is None:
                 raise errors.NotFound(what=origin, advice="")
+            self._origin = [names.tag("origin", room.key_of(origin))]
             plain = [t for t in tags if not t.startswith("vaf.reserve=")]
             snapshots.of_origin(self.host, self.settings, self.ref, origin, size, plain, name=part.name)
             if self.settings.mode == "thin" and have.size < size:

@@ -12,15 +12,17 @@ ROOT = "/var/lib/one/datastores"
 
 def main(verb: str, remotes: str, *arguments: str) -> str:
     """What to print.  Raises errors.Error."""
-    from vafnebula import __version__, config, errors
+    from vafnebula import __version__, config, errors, names
     from vafnebula.model import Activate, Order
+    from vafnebula.node import lvm, signals
     from vafnebula.node import main as half
-    from vafnebula.node import signals, sizes
     from vafnebula.node.host import Host
+    from vafnebula.node.probes import disks
 
     site = config.load(f"{remotes}/etc/vafnebula/vafnebula.conf")
     if verb == "monitor_ds" and len(arguments) == 1:
-        return sizes.report(Host(), arguments[0])
+        sds = names.identifier("datastore", arguments[0].rstrip("/").rpartition("/")[2])
+        return disks.lines(lvm.group(Host(), names.vg(sds)).volumes)
     if verb != "activate" or len(arguments) > 1:
         raise errors.BadArgument(what="arguments", value=" ".join(arguments), why="see the head of the script")
     signals.install()

@@ -1,7 +1,7 @@
 """A stopped or undeployed VM, parked on the front-end: what is a volume on a node is a plain sparse file here.
 
     SDIR/disk.N               the disk, raw, as large as its volume
-    SDIR/disk.N.snap/<ID>     its disk snapshots
+    SDIR/disk.N.snap/<ID>     its disk snapshots; b<N>: what backup N holds
     SDIR/.disk.N.vaf          the card: history record and parts (model.Part), with the volumes' tags
 
 A disk is parked when its card is there and names the history record; the card is written before the last rename, and an
@@ -111,10 +111,11 @@ def keep(call: Call, vm: Vm, site: Site) -> Mapping[str, object]:
 
 def file_of(directory: str, part: Part) -> str:
     """Where a part is parked."""
-    disk, snapshot = (names.tag_value(frozenset(part.tags), what) for what in ("disk", "snap"))
-    if not (disk or "").isdigit() or not (snapshot or "0").isdigit():
+    found = re.fullmatch(r"lv-one-\d+-(\d+)(?:-(?:s(\d+)|(b\d+)))?", part.name)
+    if found is None:
         raise errors.NodePackage(why="gave an answer that is not ours")
-    return f"{directory}/disk.{disk}" + ("" if snapshot is None else f".snap/{snapshot}")
+    disk, snapshot, backup = found.groups()
+    return f"{directory}/disk.{disk}" + (f".snap/{snapshot or backup}" if snapshot or backup else "")
 
 
 def _take(reader: wire.Reader, path: str, size: int) -> None:
@@ -219,7 +220,8 @@ def save(call: Call) -> Mapping[str, object]:
     Raises ImageMissing when there is no image to be replaced, CopyFailed.
     """
     known = card(call.directory, call.disk)
-    part = next(p for p in known.parts if names.tag_value(frozenset(p.tags), "snap") is None) if known else None
+    whole = names.disk_volume(call.vm, call.disk)
+    part = next((p for p in known.parts if p.name == whole), None) if known else None
     if part is None:
         raise errors.NotFound(what=f"disk {call.disk}", advice="it is not parked here")
     tags, file = frozenset(part.tags), file_of(call.directory, part)
@@ -249,6 +251,30 @@ def save(call: Call) -> Mapping[str, object]:
         f.flush()
         os.fsync(f.fileno())
     remove(call.directory, call.disk)
+    return {"result": "saved", "bytes": size}
+
+
+def save_as(call: Call) -> Mapping[str, object]:
+    """Copy a parked disk, or its disk snapshot, into the new file of an image: whole, proven, by a rename."""
+    known = card(call.directory, call.disk)
+    ending = "" if call.snap < 0 else f"-s{call.snap}"
+    name = names.disk_volume(call.vm, call.disk) + ending
+    part = next((p for p in known.parts if p.name == name), None) if known else None
+    if part is None:
+        raise errors.NotFound(what=f"{name} on the front-end", advice="choose another disk snapshot")
+    file, fresh = file_of(call.directory, part), f"{call.source}.vaf-{call.vm}-{call.disk}-{os.getpid()}"
+    size = min(int(names.tag_value(frozenset(part.tags), "size") or part.size), part.size)
+    try:
+        with open(fresh, "xb") as f:
+            f.truncate(size)
+        with blocks.Device(file) as old, blocks.Sink(fresh, size) as sink:
+            data = [(start, min(end, size)) for start, end in old.data()]
+            blocks.copy(blocks.differences(old, None, data), sink)
+        os.replace(fresh, call.source)
+        files.sync(os.path.dirname(call.source))
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(fresh)
     return {"result": "saved", "bytes": size}
 
 

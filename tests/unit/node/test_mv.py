@@ -171,7 +171,7 @@ def test_a_disk_that_is_nowhere(node: Node) -> None:
     place = move(node)
     with node.lvm.metadata() as vgs:
         del vgs[OLD].lvs["lv-one-7-0"]
-    with pytest.raises(errors.NotFound, match="look for it on other nodes"):
+    with pytest.raises(errors.NotFound, match="is the VM on another node"):
         mv(node.host(), place, node.settings)
 
 

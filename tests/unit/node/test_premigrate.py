@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.lvm import EXTENT
+from tests.fakes.lvm import EXTENT, Lv
 from tests.fakes.node import VM, Node, NodeMaker, Picture
 from tests.unit.node import test_mv
 from tests.unit.node.steps import Case, matrix, nothing_left, survives
@@ -97,8 +97,8 @@ def test_failmigrate_leaves_another_history_records_disks_alone(node: Node) -> N
 def test_disk_snapshots_are_refused(make_node: NodeMaker) -> None:
     node = make_node("thin")
     request = running(node)
-    with node.lvm.metadata() as vgs:
-        vgs[test_mv.OLD].lvs["lv-one-7-1"].tags.add("vaf.snap=0")
+    snapshot = Lv("lv-one-7-0-s0", 2 * EXTENT, "thin", {names.OURS, "vaf.vm=7", "vaf.disk=0", "vaf.snap=0"})
+    node.lvm.add(test_mv.OLD, snapshot)
     before = node.picture()
     with pytest.raises(errors.CannotMigrate, match="disk snapshots cannot follow"):
         premigrate(node.host(), request, node.settings)

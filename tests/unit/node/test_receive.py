@@ -49,7 +49,7 @@ def test_a_parked_disk_comes_back(node: Node) -> None:
 
 
 def test_a_snapshot_comes_along_or_is_refused(node: Node) -> None:
-    snapshot = replace(PART, name="lv-one-7-0-snap-2", tags=[*TAGS, "vaf.snap=2"], readonly=True)
+    snapshot = replace(PART, name="lv-one-7-0-s2", tags=[*TAGS, "vaf.snap=2"], readonly=True)
     host = fed(node, stream(PART, snapshot))
     if node.mode == "thick":
         with pytest.raises(errors.CannotMigrate, match="mode thick has no disk snapshots"):
@@ -57,9 +57,9 @@ def test_a_snapshot_comes_along_or_is_refused(node: Node) -> None:
         assert node.disk_volumes() == []
         return
     receive(host, request(node), node.settings)
-    assert node.disk_volumes() == ["lv-one-7-0", "lv-one-7-0-snap-2"]
-    assert node.volumes()["lv-one-7-0-snap-2"].readonly
-    assert node.volume_holds("lv-one-7-0-snap-2", CONTENT)
+    assert node.disk_volumes() == ["lv-one-7-0", "lv-one-7-0-s2"]
+    assert node.volumes()["lv-one-7-0-s2"].readonly
+    assert node.volume_holds("lv-one-7-0-s2", CONTENT)
 
 
 @pytest.mark.parametrize("cut", [0, 30, -5])

@@ -23,7 +23,7 @@ def activate(host: Host, request: Activate, settings: Settings) -> dict[str, obj
     if not os.path.isabs(request.root):
         raise errors.BadArgument(what="datastores", value=request.root, why="must be absolute")
     seen = mended = 0
-    for vg in lvm.groups(host):
+    for vg in sorted(lvm.groups(host)):
         found = _GROUP.fullmatch(vg)
         for volume in lvm.group(host, vg).volumes if found else ():
             ref = _disk(volume, int(found[1]) if found else 0, request.root)

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 from vafnebula import errors
 from vafnebula.model import DiskRef, Drop, Settings
-from vafnebula.node import disks, lock, lvm
+from vafnebula.node import disks, lock, lvm, parts
 from vafnebula.node.host import Host
 
 
@@ -22,7 +22,7 @@ def drop(host: Host, request: Drop, settings: Settings) -> dict[str, object]:
             volumes = ()
         mine = [v.name for v in volumes if v.ours and v.tag("vm") == str(request.vm)]
         for volume in mine:
-            if volume not in request.copied:
+            if parts.lasting(request.vm, -1, volume, "s") and volume not in request.copied:
                 raise errors.NotCopied(what=f"volume {vg}/{volume}", vm=request.vm)
         if mine:
             lvm.remove(host, vg, lvm.by_tag("vm", request.vm))

@@ -10,7 +10,7 @@ from functools import partial
 
 from vafnebula import __version__, errors, names
 from vafnebula.model import DiskRef, Move, Offer, Order, Part, Premigrate, Settings
-from vafnebula.node import arrivals, disks, lvm, room
+from vafnebula.node import arrivals, disks, lvm, parts, room
 from vafnebula.node.deeds.mv import mv
 from vafnebula.node.host import Host
 from vafnebula.node.undo import Undo
@@ -25,7 +25,8 @@ def premigrate(host: Host, request: Premigrate, settings: Settings) -> dict[str,
     place = request.source
     offer = Offer(request.vm, -1, place.sds, place.directory, not place.host)
     found = Part.parsed(host.ask(place, Order(__version__, offer, settings)).facts.get("parts"))
-    if any(names.tag_value(frozenset(part.tags), "snap") for part in found):
+    found = [part for part in found if parts.lasting(request.vm, -1, part.name, "s")]  # a backup starts anew
+    if not all(parts.lasting(request.vm, -1, part.name, "") for part in found):
         advice = "delete them, or migrate with the VM powered off"
         raise errors.CannotMigrate(why="disk snapshots cannot follow in a live migration", advice=advice)
     with Undo() as undo:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -12,7 +14,10 @@ from vafnebula.node.host import Host
 
 
 def send(host: Host, request: Send, settings: Settings) -> dict[str, object]:
-    """Facts: bytes that went out.  Raises as `offer` does; the stream then ends before its end, which is noticed."""
+    """Facts: bytes that went out, bytes of the disk that were looked at.
+
+    Raises as `offer` does; the stream then ends before its end, which is noticed.
+    """
     disks.require_place(request.directory, request.sds, request.vm)
     ref = DiskRef(request.vm, max(request.disk, 0), 0, request.sds, request.directory)
     out = wire.Writer(host.outgoing())
@@ -27,16 +32,21 @@ def send(host: Host, request: Send, settings: Settings) -> dict[str, object]:
         return {"bytes": out.bytes}
     with nullcontext() if request.held else disks.locked(settings, ref, "send"):
         found = {p.name: p for p in parts.of_disk(host, ref.vg, request.vm, request.disk)}
+        looked = 0
         for name, base in zip(request.volumes, request.bases):
             if name not in found:
                 raise errors.NotFound(what=f"volume {ref.vg}/{name}", advice="it was removed meanwhile, retry")
-            _volume(host, settings, ref.vg, found[name], base, out)
-    return {"bytes": out.bytes}
+            looked += _volume(host, settings, ref.vg, found[name], base, out)
+    return {"bytes": out.bytes, "looked": looked}
 
 
-def _volume(host: Host, settings: Settings, vg: str, part: Part, base: str, out: wire.Writer) -> None:
+def _volume(host: Host, settings: Settings, vg: str, part: Part, base: str, out: wire.Writer) -> int:
     out.begin({"name": part.name})
-    with _readable(host, settings, vg, part, base) as name, blocks.Device(names.device(vg, part.name)) as disk:
+    with (
+        _readable(host, settings, vg, part, base) as name,
+        _active(host, vg, part.name) as device,
+        blocks.Device(device) as disk,
+    ):
         ranges = thin.differing(host, settings, vg, name, part.name) if name else None
         if not name:
             for change in blocks.differences(disk, None):
@@ -46,6 +56,21 @@ def _volume(host: Host, settings: Settings, vg: str, part: Part, base: str, out:
                 for change in blocks.differences(disk, old, ranges):
                     out.change(change)
     out.end()
+    return part.size if ranges is None else sum(end - start for start, end in ranges)
+
+
+@contextmanager
+def _active(host: Host, vg: str, name: str) -> Iterator[str]:
+    """The device of a volume; a disk snapshot has one only while the block runs."""
+    device = names.device(vg, name)
+    was = os.path.exists(device)
+    if not was:
+        lvm.activate(host, vg, name)
+    try:
+        yield device
+    finally:
+        if not was and re.fullmatch(r".*-[sb]\d+", name):
+            lvm.let_go(host, vg, name)
 
 
 @contextmanager
@@ -55,7 +80,8 @@ def _readable(host: Host, settings: Settings, vg: str, part: Part, base: str) ->
     A thin origin is inactive.  When two senders need it, the last one takes its device away again.
     """
     if base != parts.ORIGIN:
-        yield base
+        with _active(host, vg, base) if base else nullcontext():
+            yield base
         return
     if not part.origin:
         raise errors.NotFound(what=f"the origin of {vg}/{part.name}", advice="it was removed meanwhile, retry")
