@@ -90,6 +90,18 @@ software() {
 	mountpoint -q /software || mount -t "$2" -o ro "$source" /software
 }
 
+# share SPEC NETWORK : on a head: export the directory that SPEC (as for `software`) has from the head.
+share() {
+	case $1 in
+	nfs*' head:'*)
+		packages exportfs nfs-kernel-server nfs-utils
+		mkdir -p "${1#*head:}"
+		echo "${1#*head:} $2(ro,no_subtree_check)" | replace /etc/exports.d/software.exports 0644 root:root || :
+		daemon nfs-server nfsd exportfs -ra
+		;;
+	esac
+}
+
 # gate OWNER : keep where OneGate is, and this VM's own token, for `join`; without a token, nothing.
 gate() {
 	token=${ONEGATE_TOKEN:-}

@@ -28,12 +28,4 @@ daemon slurmctld slurmctld slurmctld
 } | replace /etc/vafnebula/join.conf 0644 root:root || :
 let_in
 homes
-
-case $VAF_SOFTWARE in
-nfs*' head:'*)
-	packages exportfs nfs-kernel-server nfs-utils
-	mkdir -p "${VAF_SOFTWARE#*head:}"
-	echo "${VAF_SOFTWARE#*head:} $VAF_NETWORK(ro,no_subtree_check)" | replace /etc/exports.d/software.exports 0644 root:root || :
-	daemon nfs-server nfsd exportfs -ra
-	;;
-esac
+share "$VAF_SOFTWARE" "$VAF_NETWORK"

@@ -11,7 +11,8 @@ from vafnebula import errors
 
 PACKAGE = Path(__file__).parents[1]
 SELF_JOINING = ("htcondor", "slurm", "torque")
-PROGRAM = ("database.py", "errors.py", "process.py", *sorted(f"join/{p.name}" for p in (PACKAGE / "join").glob("*.py")))
+_CORE = ("database.py", "errors.py", "keyvalue.py", "process.py")
+PROGRAM = (*_CORE, *sorted(f"join/{p.name}" for p in (PACKAGE / "join").glob("*.py")))
 """What guests need of this package: the program `join` of clusters whose workers join by themselves."""
 
 CHECKOUT = Path(__file__).parents[2] / "templates"

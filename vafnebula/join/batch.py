@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vafnebula import errors, process
-from vafnebula.join.settings import Settings, Unusable
+from vafnebula.join.settings import Settings
+from vafnebula.keyvalue import Unusable
 
 PROGRAM = "/usr/libexec/vafnebula/join"
 HOSTS = "/etc/hosts"

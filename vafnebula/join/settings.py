@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
-from vafnebula import errors
+from vafnebula import keyvalue
 
 PATH = "/etc/vafnebula/join.conf"
 BATCHES = ("slurm", "torque", "htcondor")
@@ -16,12 +14,6 @@ LOOKUPS = ("onegate", "api", "none")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _PREFIX = re.compile(r"[a-z][a-z0-9]{0,15}")
 _FILE = re.compile(r"([a-z0-9._-]{1,40})=(/[A-Za-z0-9/._-]{1,200})")
-
-
-class Unusable(errors.SiteError):
-    """A file of the head's set-up."""
-
-    sentence = "{path}: {why}; correct it"
 
 
 @dataclass(frozen=True)
@@ -75,28 +67,4 @@ class Settings:
 
 def load(path: str = PATH) -> Settings:
     """The settings in `path`.  Raises Unusable."""
-    try:
-        return Settings(**_given(Path(path).read_text(encoding="utf-8")))  # type: ignore[arg-type]
-    except OSError as e:
-        raise Unusable(path=path, why=e.strerror) from e
-    except (ValueError, TypeError) as e:
-        why = str(e).replace("Settings.__init__() ", "").replace("__init__() ", "")
-        raise Unusable(path=path, why=why) from e
-
-
-def _given(text: str) -> dict[str, str | int]:
-    """The keys that are set.  Raises ValueError."""
-    known = {field.name: field.type for field in fields(Settings)}
-    given: dict[str, str | int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        key, sign, value = (part.strip() for part in line.partition("#")[0].partition("="))
-        if not (key or sign):
-            continue
-        if key not in known or not sign:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f", did you mean {near[0]}?" if near else ""
-            raise ValueError(f"line {number}: unknown key {key!r}{hint}")
-        if key in given:
-            raise ValueError(f"line {number}: {key} is set twice")
-        given[key] = int(value) if known[key] == "int" else value
-    return given
+    return keyvalue.load(path, Settings)

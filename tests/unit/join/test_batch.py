@@ -9,7 +9,8 @@ import pytest
 
 from vafnebula import errors
 from vafnebula.join.batch import answer
-from vafnebula.join.settings import Settings, Unusable
+from vafnebula.join.settings import Settings
+from vafnebula.keyvalue import Unusable
 
 RECORDING = """#!/bin/sh
 echo "$0 $*" | sed "s|.*/||" >>{directory}/calls

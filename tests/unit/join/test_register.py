@@ -18,8 +18,9 @@ from vafnebula.join import audit, keys, request, settings
 from vafnebula.join.ledger import Ledger
 from vafnebula.join.register import register
 from vafnebula.join.request import Refused
-from vafnebula.join.settings import Settings, Unusable
+from vafnebula.join.settings import Settings
 from vafnebula.join.vms import Vm
+from vafnebula.keyvalue import Unusable
 
 SITE = Settings(cluster="c", batch="slurm", network="172.16.1.0/24", window=600, attempts=5, slots=8, memory=8000)
 ID, OTHER_ID = "0" * 32, "1" * 32
