@@ -79,9 +79,15 @@ def test_opennebulas_side_knows_no_consumer(name: str) -> None:
     assert [i for i in imports(name) if not standard(i) and not ours(i, "one")] == []
 
 
-@pytest.mark.parametrize("part", ["tm", "context", "scale", "join"])
+@pytest.mark.parametrize("name", below("access"))
+def test_access_needs_only_the_standard_library(name: str) -> None:
+    """sshd starts it for every login, on a system's Python."""
+    assert [i for i in imports(name) if not standard(i) and not ours(i, "access")] == []
+
+
+@pytest.mark.parametrize("part", ["tm", "context", "scale", "join", "access"])
 def test_the_parts_never_import_each_other(part: str) -> None:
-    others = {"tm", "context", "scale", "join"} - {part}
+    others = {"tm", "context", "scale", "join", "access"} - {part}
     for name in below(part):
         assert [i for i in imports(name) if any(i.startswith(f"vafnebula.{o}") for o in others)] == [], name
 
@@ -108,7 +114,7 @@ def test_only_one_file_starts_programs(name: str) -> None:
                 assert not node.attr.startswith("exec"), name
 
 
-@pytest.mark.parametrize("part", ["node", "tm", "one", "join"])
+@pytest.mark.parametrize("part", ["node", "tm", "one", "join", "access"])
 def test_the_closure_imports_without_site_packages(part: str) -> None:
     """What a node gets, and what a stub starts: with the directory above our package and nothing else."""
     program = (

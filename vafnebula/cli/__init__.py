@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from vafnebula import __version__
+from vafnebula.cli.access import access
 from vafnebula.cli.bench import bench
 from vafnebula.cli.context import context
 from vafnebula.cli.demo import demo
@@ -18,6 +19,7 @@ def main() -> None:
     """Virtual clusters in seconds on OpenNebula."""
 
 
+main.add_command(access)
 main.add_command(bench)
 main.add_command(context)
 main.add_command(demo)
