@@ -88,6 +88,7 @@ class OneGate:
                 self.wfile.write(data)
 
         self._server = ThreadingHTTPServer((address, 0), Handler)
+        self._server.daemon_threads = False  # closing waits for its connections: none is left to the collector
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 
     @property

@@ -28,6 +28,12 @@ ALL = -2
 """one.templatepool.info's filter: whatever the user may use."""
 
 
+DISKS = ("0", "1", "2")
+"""IMAGE/TYPE of what can be a disk: OS, CDROM, DATABLOCK (include/Image.h); the others are files."""
+UNUSABLE = {"3": "disabled", "5": "in state ERROR"}
+"""IMAGE/STATE in which no VM can start from an image."""
+
+
 class Refused(errors.RequestError):
     """OpenNebula answered, and the answer is no."""
 
@@ -67,6 +73,16 @@ class Running:
     name: str
     template: str
     spec: str
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An image (`kind` disk or file) or a virtual network (network); `trouble` is why it cannot be used now, or ''."""
+
+    name: str
+    owner: str
+    kind: str
+    trouble: str = ""
 
 
 class Api:
@@ -122,6 +138,24 @@ class Api:
             for vm in pool.iterfind("VM")
             if vm.findtext("USER_TEMPLATE/VAF_SPEC_SHA256")
         ]
+
+    def images(self) -> list[Thing]:
+        """What the user may use, of all datastores."""
+        pool = xml.parse(self._call("one.imagepool.info", ALL, -1, -1).encode())
+        return [
+            Thing(
+                image.findtext("NAME", ""),
+                image.findtext("UNAME", ""),
+                "disk" if image.findtext("TYPE", "") in DISKS else "file",
+                UNUSABLE.get(image.findtext("STATE", ""), ""),
+            )
+            for image in pool.iterfind("IMAGE")
+        ]
+
+    def networks(self) -> list[Thing]:
+        """What the user may use."""
+        pool = xml.parse(self._call("one.vnpool.info", ALL, -1, -1).encode())
+        return [Thing(v.findtext("NAME", ""), v.findtext("UNAME", ""), "network") for v in pool.iterfind("VNET")]
 
     def services(self) -> list[Service]:
         answer = self._rest("GET", "/service_template")

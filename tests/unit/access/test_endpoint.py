@@ -76,6 +76,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         most=3,
     )
     with endpoint.Server(settings) as server:
+        server.daemon_threads = False  # closing waits for its connections: none is left to the collector
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield Site(ca, foreign, settings, server)
@@ -229,6 +230,7 @@ def test_a_hashed_directory_of_the_grid(site: Site, alice: tuple[str, str], tmp_
     (tmp_path / f"{digest}.r0").write_bytes(site.ca.crl.read_bytes())
     there = replace(site.settings, ca=str(tmp_path), crl="directory", port=free_port())
     with endpoint.Server(there) as server:
+        server.daemon_threads = False  # closing waits for its connections: none is left to the collector
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         other = Site(site.ca, site.foreign, there, server)
