@@ -74,8 +74,8 @@ class Gate:
             connection = kind(place.hostname or "", place.port, timeout=TIMEOUT)
             try:
                 connection.request(verb, place.path.rstrip("/") + path, body, headers)
-                answer = connection.getresponse()
-                said = answer.read(LIMIT)
+                with connection.getresponse() as answer:
+                    said = answer.read(LIMIT)
             finally:
                 connection.close()
         except (OSError, HTTPException, ValueError) as e:

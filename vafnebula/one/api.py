@@ -190,8 +190,8 @@ class Api:
         try:
             content = None if body is None else json.dumps(body)
             connection.request(verb, place.path.rstrip("/") + path, content, headers)
-            answer = connection.getresponse()
-            said = answer.read(rpc.MAX_ANSWER).decode(errors="replace")
+            with connection.getresponse() as answer:  # it holds the socket when the server named no length
+                said = answer.read(rpc.MAX_ANSWER).decode(errors="replace")
             if answer.status >= 400:
                 raise Refused(what=f"the service template ({answer.status})", why=said)
             parsed: dict[str, Any] = json.loads(said) if said.strip() else {}
