@@ -44,6 +44,15 @@ daemon() {
 	fi
 }
 
+# again UNIT PROCESS : stop it if it runs, so that `daemon` starts it with what was changed.
+again() {
+	if [ -d /run/systemd/system ]; then
+		systemctl stop "$1"
+	else
+		while pkill -x "$2"; do sleep 0.1; done
+	fi
+}
+
 # reread UNIT PROGRAM : let a running daemon read its configuration again.
 reread() {
 	if [ -d /run/systemd/system ]; then
@@ -134,7 +143,12 @@ let_in() {
 	END
 		reread ssh sshd
 	fi
-	[ ! -e /etc/vafnebula/onegate ] || $LIB/join announce "$ETH0_IP"
+	[ -e /etc/vafnebula/onegate ] || return 0
+	for pause in 1 3 10 30; do
+		! $LIB/join announce "$ETH0_IP" || return 0
+		sleep "$pause"
+	done
+	$LIB/join announce "$ETH0_IP"
 }
 
 # homes : users who are known but have no home directory get one when they log in.

@@ -17,7 +17,7 @@ if {
 	cat "$LIB/head.conf"
 	printf 'CONDOR_HOST = %s\nNETWORK_HOSTNAME = %s\n' "$ETH0_IP" "$(hostname)"
 } | replace /etc/condor/config.d/50-vafnebula.conf 0644 root:root; then
-	reread condor condor_master
+	again condor condor_master
 fi
 daemon condor condor_master condor_master
 

@@ -18,10 +18,10 @@ if {
 	cat "$LIB/worker.conf"
 	printf 'CONDOR_HOST = %s\nNETWORK_HOSTNAME = %s\n' "$head" "$name"
 } | replace /etc/condor/config.d/50-vafnebula.conf 0644 root:root; then
-	reread condor condor_master
+	again condor condor_master
 fi
 chmod 1777 /scratch
 install -d -o condor -g condor -m 0755 /scratch/condor
+software "$VAF_SOFTWARE" "$head" # before jobs can come
 daemon condor condor_master condor_master
-software "$VAF_SOFTWARE" "$head"
 ready

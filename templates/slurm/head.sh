@@ -16,10 +16,12 @@ install -d -o munge -g munge -m 0755 /run/munge
 daemon munge munged runuser -u munge -- munged
 
 install -d -o slurm -g slurm -m 0755 /var/lib/slurm/slurmctld /var/log/slurm
-{
+if {
 	cat "$LIB/slurm.conf"
 	echo "SlurmctldHost=$(hostname)($ETH0_IP)"
-} | replace /etc/slurm/slurm.conf 0644 root:root || :
+} | replace /etc/slurm/slurm.conf 0644 root:root; then
+	again slurmctld slurmctld
+fi
 daemon slurmctld slurmctld slurmctld
 
 {

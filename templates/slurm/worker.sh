@@ -14,14 +14,18 @@ head=$(cat "$JOINED/head")
 
 install -d -o munge -g munge -m 0700 /etc/munge /var/lib/munge /var/log/munge
 install -d -o munge -g munge -m 0755 /run/munge
-replace /etc/munge/munge.key 0400 munge:munge <"$JOINED/munge.key" || :
-replace /etc/slurm/slurm.conf 0644 root:root <"$JOINED/slurm.conf" || :
+if replace /etc/munge/munge.key 0400 munge:munge <"$JOINED/munge.key"; then
+	again munge munged # the package may have made a key of its own, and started it
+fi
+if replace /etc/slurm/slurm.conf 0644 root:root <"$JOINED/slurm.conf"; then
+	again slurmd slurmd
+fi
 install -d -m 0755 /var/lib/slurm/slurmd /var/log/slurm
 chmod 1777 /scratch
 for file in /etc/default/slurmd /etc/sysconfig/slurmd; do # Debian's unit reads the one, EL's the other
 	[ ! -d "$(dirname "$file")" ] || echo "SLURMD_OPTIONS='-Z -N $name'" | replace "$file" 0644 root:root || :
 done
 daemon munge munged runuser -u munge -- munged
+software "$VAF_SOFTWARE" "$head" # before jobs can come
 daemon slurmd slurmd slurmd -Z -N "$name"
-software "$VAF_SOFTWARE" "$head"
 ready

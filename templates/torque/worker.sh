@@ -15,12 +15,14 @@ server=$(cat "$JOINED/server_name")
 home=/var/spool/torque
 known "$server" "$head" # TORQUE knows machines by name only
 replace $home/server_name 0644 root:root <"$JOINED/server_name" || :
-{
+if {
 	echo "\$pbsserver $server"
 	cat "$LIB/mom.conf"
-} | replace $home/mom_priv/config 0644 root:root || :
+} | replace $home/mom_priv/config 0644 root:root; then
+	again pbs_mom pbs_mom
+fi
 chmod 1777 /scratch
 daemon trqauthd trqauthd trqauthd
+software "$VAF_SOFTWARE" "$head" # before jobs can come
 daemon pbs_mom pbs_mom pbs_mom
-software "$VAF_SOFTWARE" "$head"
 ready

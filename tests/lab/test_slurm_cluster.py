@@ -77,6 +77,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for name, number in (("w1", "1"), ("w2", "2")):
             plug(made.machines.machines[name], disk[f"swap{number}"], disk[f"scratch{number}"], disk["software"])
         made.head.sh("ssh-keygen -A; /usr/sbin/sshd")
+        for machine in (made.head, made.w1):  # as Debian's package does: with a key of its own, running at once
+            machine.sh("mungekey --create --force -k /etc/munge/munge.key; chown munge: /etc/munge/munge.key")
+            machine.sh("install -d -o munge /run/munge; runuser -u munge -- munged")
         made.contextualise(made.head, "head", 40)
         made.contextualise(made.w1, "worker", 41)
         made.contextualise(made.w2, "worker", 42)
@@ -206,6 +209,44 @@ def test_a_vm_that_comes_too_late_may_not_join(world: World) -> None:
         assert "it was first seen more than 1 s ago" in world.head.log()
     finally:
         world.head.sh("sed -i 's/^window.*/window = 600/' /etc/vafnebula/join.conf")
+
+
+def test_level_1_a_key_of_the_image(world: World) -> None:
+    """Without OneGate: all workers have the key that the site put into their image, restricted in join_keys."""
+    world.head.sh("ssh-keygen -q -t ed25519 -N '' -f /root/image_key; sed -i s/onegate$/none/ /etc/vafnebula/join.conf")
+    public = world.head.sh("cat /root/image_key.pub")
+    line = f'restrict,from="172.16.1.0/24",command="/usr/libexec/vafnebula/join register",expiry-time="EXPIRY" {public}'
+    late, host_key = world.late, world.head.sh("cat /etc/ssh/ssh_host_ed25519_key.pub").strip()
+    late.write("/etc/vafnebula/join_key", world.head.run("cat", "/root/image_key").stdout, "0600")
+
+    def ask() -> str:
+        words = (
+            "env",
+            f"VAF_HEAD={HEAD}",
+            f"VAF_HEAD_KEY={host_key}",
+            "/usr/libexec/vafnebula/join",
+            "ask",
+            "1",
+            "100",
+        )
+        done = late.run(*words, check=False)
+        return (done.stdout + done.stderr).decode()
+
+    for name in ("join", "vafnebula"):  # the program, as the context would have brought it
+        source = world.definition.parent / "common" / ("join" if name == "join" else "program/vafnebula")
+        for file in [source] if source.is_file() else sorted(source.rglob("*.py")):
+            below = name if source.is_file() else f"vafnebula/{file.relative_to(source)}"
+            late.write(f"/usr/libexec/vafnebula/{below}", file.read_bytes(), "0755")
+    world.head.write("/etc/vafnebula/join_keys", line.replace("EXPIRY", "20200101"))
+    assert "Permission denied" in ask()
+    world.head.write("/etc/vafnebula/join_keys", line.replace("EXPIRY", "20991231"))
+    assert ask() == "vaf-172-16-1-14\n"
+    assert "vaf-172-16-1-14" in world.head.sh("scontrol show node -o")
+    late.sh("rm /var/lib/vafnebula/id")  # another worker that took over the address
+    assert "the name vaf-172-16-1-14 is taken by another worker" in ask()
+    late.run("ip", "addr", "add", "172.16.2.14/16", "dev", "eth0")
+    late.run("ip", "route", "add", HEAD, "dev", "eth0", "src", "172.16.2.14")
+    assert "Permission denied" in ask()
 
 
 def test_a_worker_without_head_powers_itself_off(world: World) -> None:
