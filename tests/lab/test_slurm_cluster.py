@@ -78,6 +78,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             plug(made.machines.machines[name], disk[f"swap{number}"], disk[f"scratch{number}"], disk["software"])
         made.head.sh("ssh-keygen -A; /usr/sbin/sshd")
         for machine in (made.head, made.w1):  # as Debian's package does: with a key of its own, running at once
+            machine.sh('echo "$1 $(hostname)" >>/etc/hosts', machine.address)  # or munged waits for a name server
             machine.sh("mungekey --create --force -k /etc/munge/munge.key; chown munge: /etc/munge/munge.key")
             machine.sh("install -d -o munge /run/munge; runuser -u munge -- munged")
         made.contextualise(made.head, "head", 40)
