@@ -41,7 +41,7 @@ EFFECTS = (
 PROGRAMS = ("lvm", "copy", "format")  # the effects that can be struck midway
 LOOKING = ("lvs", "vgs")
 PRESENT = ("mvds", "delete", "snap", "resize", "cpds", "backup", "restore")  # scenarios of disks that are there before
-ONLY = {"backup": ("kill",), "restore": ("kill",), "cpds": ("kill", "midway")}  # the rest is in the unit tests
+ONLY = dict.fromkeys(("resize", "backup", "restore", "cpds"), ("kill",))  # the rest is in the unit tests
 HEALED = ("dmsetup",)  # a step whose failure the deed gets over by itself
 PASSING = ("-revert", "-old", "-saveas", "-backup", "-spare")  # endings of volumes that last as long as an action
 
