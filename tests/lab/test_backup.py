@@ -68,6 +68,10 @@ def test_a_chain_of_increments(site: Site) -> None:
     found = site.look({"/tmp/merged": len(data), site.link(vm): len(data)})
     assert found["/tmp/merged"].digest == found[site.link(vm)].digest
     assert found["/tmp/merged"].rest == 0
+    write(site, vm, content("regretted", 2 * MIB), 2 * MIB)
+    restored(site, vm, "2")
+    assert site.holds(vm, data)
+    assert belonging(site, vm) == {"", "-b1", "-b2"}
     failure = "<BACKUP_RESULT>FAILURE</BACKUP_RESULT>"
     good(start(site, "prebackup_live", vm, mode="INCREMENT", last=2))
     good(start(site, "postbackup_live", vm, mode="INCREMENT", last=2, result=failure))
@@ -75,6 +79,23 @@ def test_a_chain_of_increments(site: Site) -> None:
     line = refusal(start(site, "prebackup_live", vm, mode="INCREMENT", last=7))
     assert "what increment 7 left of disk 0 on this node does not exist; make a full backup" in line
     assert belonging(site, vm) == {"", "-b2"}
+
+
+def restored(site: Site, vm: Vm, increment: str) -> None:
+    """Restore disk 0, through ssh, from an image that OpenNebula's programs make of the repository."""
+    site.sh('mv /tmp/merged "$1/merged" && chmod 644 "$1/merged"', repository(site))
+    site.core.document("one.image.info", 16, "<IMAGE><ID>16</ID><DATASTORE_ID>105</DATASTORE_ID></IMAGE>")
+    site.core.document("one.datastore.info", 105, "<DATASTORE><ID>105</ID><DS_MAD>files</DS_MAD></DATASTORE>")
+    programs = "/var/lib/one/remotes/datastore"
+    site.lab.run(["mkdir", "-p", f"{programs}/files"])
+    disks = f'{{"0": "file://{repository(site)}/merged"}}'
+    site.lab.put(f"{programs}/files/ls", f"#!/bin/sh\ncat >/dev/null\necho '{disks}'\n".encode())
+    site.lab.put(f"{programs}/downloader.sh", b'#!/bin/sh\nexec cat "${2#file://}"\n')
+    site.lab.run(["chmod", "755", f"{programs}/files/ls", f"{programs}/downloader.sh"])
+    call = [f"{STUBS}/restore", f"{vm.host}:{vm.directory}", str(vm.id), "16", increment, "-1"]
+    done = site.core.run(call)
+    assert (done.out, done.err) == ("", "")
+    site.sh('test ! -e "$1"', site.link(vm).replace("disk.0", ".restore"))
 
 
 @MODES

@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from socketserver import ThreadingMixIn
 from typing import Any
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
@@ -35,15 +36,27 @@ NO_EXISTS = 0x0400  # OpenNebula's code for an object that is not there
 
 
 class Api(ThreadingMixIn, SimpleXMLRPCServer):
-    """one.vm.info and nothing else: [ok, XML or reason, code, object], as OpenNebula answers."""
+    """What our actions ask, and nothing else: [ok, XML or reason, code, object], as OpenNebula answers.
+
+    `documents` are those of other objects than VMs, by method and number.
+    """
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, records: Mapping[int, str]) -> None:
+    def __init__(self, records: Mapping[int, str], documents: Mapping[tuple[str, int], str]) -> None:
         super().__init__(("127.0.0.1", PORT), Handler, logRequests=False)
         self.records = records
+        self.documents = documents
         self.register_function(self.info, "one.vm.info")
+        for method in ("one.image.info", "one.datastore.info"):
+            self.register_function(partial(self.other, method), method)
+
+    def other(self, method: str, *params: Any) -> list[Any]:
+        _session, number, _decrypt = params
+        if (method, number) in self.documents:
+            return [True, self.documents[method, number], 0, -1]
+        return [False, f"[{method}] Error getting {number}.", NO_EXISTS, number]
 
     def info(self, *params: Any) -> list[Any]:
         _session, vm, _decrypt = params
@@ -78,7 +91,8 @@ def tell(answer: Mapping[str, Any], lock: threading.Lock) -> None:
 def main() -> None:
     records: dict[int, str] = {}
     lock = threading.Lock()
-    api = Api(records)
+    documents: dict[tuple[str, int], str] = {}
+    api = Api(records, documents)
     threading.Thread(target=api.serve_forever, daemon=True).start()
     tell({"port": PORT}, lock)
     pool = ThreadPoolExecutor(THREADS)
@@ -86,6 +100,8 @@ def main() -> None:
         told = json.loads(line)
         if "vm" in told:
             records[told["vm"]] = told["xml"]
+        elif "method" in told:
+            documents[told["method"], told["number"]] = told["xml"]
         else:
             pool.submit(run, told["run"], told["argv"], lock)
     os.killpg(0, signal.SIGKILL)  # programs that still run go too: a lab's `enter` made us the leader of a group

@@ -141,6 +141,10 @@ class OpenNebula:
         self.vms[vm.id] = vm
         self._tell({"vm": vm.id, "xml": vm_xml(vm)})
 
+    def document(self, method: str, number: int, xml: str) -> None:
+        """What `one.image.info` or `one.datastore.info` answers about an object from now on."""
+        self._tell({"method": method, "number": number, "xml": xml})
+
     # ---- what OpenNebula does
 
     def act(self, verb: str, vm: int, disk: int = -1) -> Done:
