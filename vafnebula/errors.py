@@ -169,7 +169,7 @@ class NoRoom(HostError):
 
 class NoMetadata(HostError):
     sentence = (
-        "metadata of thin pool {pool} is {percent} % full, the limit is {limit} %; "
+        "metadata of thin pool {pool} is {percent} % full, which leaves too little; "
         "extend it: lvextend --poolmetadatasize +128M {pool}"
     )
 

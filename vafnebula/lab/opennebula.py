@@ -150,6 +150,10 @@ class OpenNebula:
         """What a call as `one.hostpool.info` says from now on."""
         self._tell({"pool": method, "xml": xml})
 
+    def document(self, method: str, number: int, xml: str) -> None:
+        """What `one.image.info` or `one.datastore.info` answers about an object from now on."""
+        self._tell({"method": method, "number": number, "xml": xml})
+
     # ---- what OpenNebula does
 
     def act(self, verb: str, vm: int, disk: int = -1) -> Done:

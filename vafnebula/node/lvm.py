@@ -203,7 +203,10 @@ def zero_snapshot(host: Host, vg: str, name: str, size: int, tags: Sequence[str]
 
 
 def extend(host: Host, vg: str, name: str, size: int) -> None:
-    """Grow a thin volume to at least `size` bytes; the new part reads zeros.  LVM refuses to shrink."""
+    """Grow a thin volume to at least `size` bytes, of which the new ones read zeros; or a classic snapshot's room.
+
+    LVM refuses to shrink.
+    """
     _run(host, vg, "lvextend", ["-L", f"{size}b", f"{vg}/{name}"])
 
 
