@@ -17,10 +17,9 @@ from vafnebula.one.template import Template
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-ALL = -2
-"""Pool filter: whatever the user may use."""
+ALL, MINE = -2, -3
+"""Pool filters: whatever the user may use, and what belongs to him."""
 NOT_DONE = -1
-ANY_STATE = -2
 LEADER = 3
 """RAFT/STATE of the one server that acts; SOLO is 0."""
 SOLO = 0
@@ -79,9 +78,9 @@ class Client:
         self.timeout = timeout
         self._endpoint, self._session = endpoint, session
 
-    def vms(self, state: int = NOT_DONE) -> list[Listed]:
-        """All VMs that the user may see, with their user templates (one.vmpool.infoextended)."""
-        answer = self.call("one.vmpool.infoextended", ALL, -1, -1, state, "")
+    def vms(self, who: int = MINE) -> list[Listed]:
+        """VMs that are not DONE, with their user templates (one.vmpool.infoextended)."""
+        answer = self.call("one.vmpool.infoextended", who, -1, -1, NOT_DONE, "")
         return [_listed(vm) for vm in self._parsed("one.vmpool.infoextended", answer).iterfind("VM")]
 
     @property

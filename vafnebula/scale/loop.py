@@ -86,11 +86,11 @@ class Scaler:
             self._settle(snapshot)
         if snapshot.cloud.complete:
             there = {vm.id for vm in snapshot.vms}
-            self.state = replace(self.state, memory=states.awake(self.state.memory, snapshot.now, there))
+            self._change(lambda s: replace(s, memory=states.awake(s.memory, snapshot.now, there)))
         decision = decide(snapshot, self.state.memory, self.state.policy(self.policy))
         failures: dict[str, str] = {}
         if not leads or self.dry_run:
-            self.state = _imagined(self.state, decision.memory, decision.actions, snapshot.now)
+            self._change(lambda s: _imagined(s, decision.memory, decision.actions, snapshot.now))
         else:
             self._intend(decision.memory, decision.actions)
             failures = self._act(decision.actions)
@@ -133,6 +133,11 @@ class Scaler:
         with self._lock:
             self.journal.write(kind, **facts)
             self.state = states._after(self.state, {"kind": kind, **facts})
+
+    def _change(self, change: Callable[[State], State]) -> None:
+        """Change the state, which other threads change too (bounds, squeezed)."""
+        with self._lock:
+            self.state = change(self.state)
 
     def _observe(self, seen: Seen) -> Snapshot:
         at = self.clock()
@@ -179,7 +184,7 @@ class Scaler:
             with self._lock:
                 self.journal.write("decided", memory=body, actions=[states.written(a) for a in actions])
             self._written = (at, timeless)
-        self.state = states.decided(self.state, memory, actions, at)
+        self._change(lambda s: states.decided(s, memory, actions, at))
 
     def _act(self, actions: Sequence[Action]) -> dict[str, str]:
         """Do `actions` in their order; why those failed that did.  A source that does not answer is not asked again."""

@@ -68,6 +68,35 @@ def test_nobody_there_and_nobody_listening_are_no_error(tmp_path: Path) -> None:
     made.close()
 
 
+def test_a_flood_does_not_take_our_time(tmp_path: Path) -> None:
+    """Somebody pokes without end: looks come at the pace of `patience`, and waiting costs hardly any CPU."""
+    bell = Bell(tmp_path / "sock", Timing(quiet=0.1, patience=0.4, period=30.0, spacing=0.0))
+    over = threading.Event()
+
+    def flood() -> None:
+        while not over.is_set():
+            for _ in range(100):
+                poke.poke(str(tmp_path / "sock"), "again")
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    readings = 0
+    heard = bell._heard
+
+    def counted() -> list[str]:
+        nonlocal readings
+        readings += 1
+        return heard()
+
+    bell._heard = counted  # type: ignore[method-assign]
+    assert bell.wait(time.monotonic()) == ["again"]
+    over.set()
+    thread.join()
+    bell.close()
+    assert readings < 20
+
+
 def test_a_log_wakes(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.touch()
