@@ -129,6 +129,48 @@ def _asked(where: Path, verb: str, path: str, body: str | None = None) -> Any:
     return said
 
 
+@scale.command()
+@_common
+@click.argument("trace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--boot", default="25-45", show_default=True, metavar="A-B", help="Seconds from start to join.")
+@click.option("--broken", default="", metavar="TEMPLATE", help="A template whose VMs never join.")
+@click.option("--life", type=float, default=float("inf"), metavar="SECONDS", help="VMs die after this on average.")
+@click.option("--hours", type=float, help="How long; by default until the last job could have run, and four more.")
+@click.option("--seed", default=0, show_default=True, help="The same seed is the same world.")
+@click.option("--svg", "picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw supply and demand.")
+def simulate(
+    trace: Path, path: Path, boot: str, broken: str, life: float, hours: float | None, seed: int, picture: Path | None
+) -> None:
+    """What the jobs in TRACE would wait and cost under this policy, beside thresholds as scalers of 2012 had them."""
+    from vafnebula.scale import plot
+    from vafnebula.scale import simulate as simulator
+    from vafnebula.scale import trace as traces
+    from vafnebula.scale.world import Faults
+
+    def work() -> None:
+        wanted, jobs = policy.load(path).policy(), traces.load(trace)
+        faults = Faults(boot=_range(boot), broken=frozenset({broken} - {""}), life=life)
+        until = hours * 3600 if hours else simulator.horizon(jobs)
+        results = simulator.compare(wanted, jobs, faults, seed=seed, until=until)
+        click.echo(plot.text(results))
+        if picture:
+            picture.write_text(plot.svg(results), encoding="utf-8")
+
+    _tried("simulate", work)
+
+
+def _range(text: str) -> tuple[float, float]:
+    """`25-45` or `30`.  Raises BadArgument."""
+    first, _, last = text.partition("-")
+    try:
+        low, high = float(first), float(last or first)
+    except ValueError:
+        low, high = 1.0, 0.0
+    if not 0 <= low <= high < 1e6:
+        raise errors.BadArgument(what="boot", value=text, why="it is no range of seconds such as 25-45")
+    return low, high
+
+
 def _tried(what: str, act: Callable[[], Any]) -> Any:
     try:
         return act()

@@ -7,7 +7,7 @@ look); the other one is the threshold policy that ours has to beat.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from vafnebula.scale import outcome
 from vafnebula.scale.decide import Decision, decide
 from vafnebula.scale.memory import Memory
 from vafnebula.scale.model import Policy
-from vafnebula.scale.world import Refused, Unanswered, Work, World
+from vafnebula.scale.world import Faults, Refused, Unanswered, Work, World
 
 NEVER = float("inf")
 DEBOUNCE, AT_MOST, PERIOD = 0.5, 3.0, 60.0
@@ -164,3 +164,22 @@ def result(world: World) -> Result:
         world.most_vms,
         world.now,
     )
+
+
+def compare(policy: Policy, works: Sequence[Work], faults: Faults, *, seed: int, until: float) -> dict[str, Result]:
+    """The same jobs in the same site under decide and under the threshold policy, by name, with 400 samples each."""
+    from vafnebula.scale.threshold import Threshold
+
+    drivers: dict[str, Driver] = {"vafnebula": Scaler(policy), "threshold": Threshold(policy)}
+    results = {}
+    for name, driver in drivers.items():
+        world = World(policy, faults, seed=seed)
+        world.submit_all(replace(w) for w in works)
+        results[name] = run(world, driver, until, every=until / 400, stop_when_done=False)
+    return results
+
+
+def horizon(works: Sequence[Work]) -> float:
+    """Seconds after which a simulation of `works` has seen all that matters: the last job could have run, and more."""
+    last = max((w.submitted + w.seconds for w in works), default=0.0)
+    return last + 4 * 3600.0
