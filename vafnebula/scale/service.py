@@ -29,6 +29,8 @@ from vafnebula.scale.notify import notify
 from vafnebula.scale.squeeze import Hands, Row, Squeeze
 from vafnebula.scale.web import Pages
 
+SOON = 5.0
+"""Seconds after which the effect of what was done is looked at, when nothing rings before."""
 RETRY = 10.0
 """Seconds between two attempts to look up template names while OpenNebula is away."""
 
@@ -116,7 +118,8 @@ class Service:
         self.scaler.note("started", dry_run=self.scaler.dry_run)
         notify("READY=1")
         while True:
-            rang = self._bell.wait(looked)
+            acted = self.scaler.report is not None and self.scaler.report.actions
+            rang = self._bell.wait(looked, looked + SOON if acted else None)
             if "stop" in rang:
                 break
             if self._reload:
@@ -167,6 +170,8 @@ class Service:
             self.scaler.note("reloaded", happened=False, why=str(e))
         else:
             self.scaler.policy, self.scaler.cloud, self.scaler.batch = wanted, cloud, batch
+            if self._squeeze and file.squeeze:
+                self._squeeze.squeeze.section = file.squeeze
             self.scaler.note("reloaded", happened=True, why="")
         notify("READY=1")
 

@@ -19,6 +19,7 @@ from vafnebula.scale import poke
 from vafnebula.scale.events import Bell, Debounce, NoSocket, Timing
 from vafnebula.scale.tail import watch
 
+CHECKOUT = Path(__file__).parents[3]
 POKE = Path(poke.__file__)
 QUICK = Timing(quiet=0.02, patience=0.1, period=30.0, spacing=0.0)
 
@@ -56,6 +57,16 @@ def test_it_comes_from_a_program_that_never_fails(bell: Bell, tmp_path: Path) ->
     assert bell.wait(time.monotonic()) == ["resume vaf-[1-4]"]
     done = subprocess.run([*argv, str(tmp_path / "nobody"), "resume"], check=True, capture_output=True)
     assert (done.stdout, done.stderr) == (b"", b"")
+
+
+def test_slurms_resume_program_pokes(bell: Bell, tmp_path: Path) -> None:
+    script = (CHECKOUT / "share/slurm/resume").read_text()
+    program = tmp_path / "resume"
+    program.write_text(script.replace("/var/lib/one/remotes/vafnebula/vafnebula/scale/poke.py", str(POKE)))
+    program.chmod(0o755)
+    environment = {"PATH": "/usr/bin:/bin", "VAFNEBULA_SCALE_SOCKET": str(tmp_path / "sock")}
+    subprocess.run([program, "vaf-[1-4]"], env=environment, check=True, capture_output=True)
+    assert bell.wait(time.monotonic()) == ["resume vaf-[1-4]"]
 
 
 def test_nobody_there_and_nobody_listening_are_no_error(tmp_path: Path) -> None:
