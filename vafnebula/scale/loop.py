@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vafnebula import errors, log
+from vafnebula.scale import lastlook
 from vafnebula.scale import state as states
 from vafnebula.scale.batch import Batch
 from vafnebula.scale.cloud import Cloud, Seen, happened
@@ -196,6 +197,11 @@ class Scaler:
                 self._outcome(action.id, False, f"not tried: {away[side]}", counts=False)
                 failures[action.id] = f"not tried: {away[side]}"
                 continue
+            came = self._came(action)
+            if came:
+                self._outcome(action.id, False, came, counts=False)
+                failures[action.id] = came
+                continue
             try:
                 self._do(action)
             except errors.Error as e:
@@ -226,6 +232,12 @@ class Scaler:
                 self._forget(action.node)
             return
         self._outcome(action.id, True, "")
+
+    def _came(self, action: Action) -> str:
+        """Why a VM that could not be drained must not be ended after all: it joined since the snapshot."""
+        if isinstance(action, Terminate) and action.hard:
+            return lastlook.came(self.batch.observe(), action)
+        return ""
 
     def _forget(self, node: str) -> None:
         """Remove the node of a VM that was ended.  A failure is no harm: decide removes nodes without a VM later."""

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from vafnebula.scale import outcome
+from vafnebula.scale import lastlook, outcome
 from vafnebula.scale.decide import Decision, decide
 from vafnebula.scale.memory import Memory
-from vafnebula.scale.model import Policy
+from vafnebula.scale.model import Action, Policy, Snapshot, Terminate
 from vafnebula.scale.world import Faults, Refused, Unanswered, Work, World
 
 NEVER = float("inf")
@@ -32,34 +32,54 @@ class Driver(Protocol):
 
 
 class Scaler:
-    """decide in the loop's rhythm.  `decisions` of the last cycles are kept for a look."""
+    """decide in the loop's rhythm.  `seen` and `last` are those of the latest cycle.
 
-    def __init__(self, policy: Policy, farm: str = "sim") -> None:
+    For a rough life: `delay` is the most that an action takes, during which the world goes on; `die` the chance to be
+    killed before an action and started again; `jump` the chance per cycle that the wall clock is set anew.
+    """
+
+    def __init__(self, policy: Policy, farm: str = "sim", *, delay: float = 0.0, die: float = 0.0, jump: float = 0.0):
         self.policy, self.memory = policy, Memory(farm)
+        self.delay, self.die, self.jump = delay, die, jump
         self.wake, self.first = 0.0, NEVER
+        self.seen: Snapshot | None = None
         self.last: Decision | None = None
         self.cycles = 0
 
     def poke(self, now: float) -> None:
         self.first = min(self.first, now)
-        self.wake = min(max(self.wake, 0.0), min(now + DEBOUNCE, self.first + AT_MOST))
+        self.wake = min(self.wake, now + DEBOUNCE, self.first + AT_MOST)
 
     def run(self, world: World) -> None:
+        if self.jump and world.random.random() < self.jump:
+            world.offset += world.random.choice([-7200.0, -60.0, 30.0, 86400.0])
         self.wake, self.first = world.now + PERIOD, NEVER
         self.cycles += 1
-        self.last = decide(world.look(), self.memory, self.policy)
-        self.memory = self.last.memory
+        self.seen = world.look()
+        self.last = decide(self.seen, self.memory, self.policy)
+        self.memory = self.last.memory  # which the loop writes before it acts
         for action in self.last.actions:
-            try:
-                world.do(action)
-            except Refused as e:
-                self.memory = outcome.refused(self.memory, action, str(e))
-            except Unanswered:
-                continue  # the next looks will tell
+            if self.die and world.random.random() < self.die:
+                self._restart(world)
+                return
+            if self.delay:
+                world.advance(world.now + self.delay * world.random.random())
+            self._act(world, action)
 
-    def restart(self, world: World) -> None:
-        """Killed and started again with the memory that was written before acting: requests that OpenNebula does not
-        know were never sent."""
+    def _act(self, world: World, action: Action) -> None:
+        if isinstance(action, Terminate) and action.hard and lastlook.came(world.view(), action):
+            self.memory = outcome.refused(self.memory, action, "it joined meanwhile")
+            return
+        try:
+            world.do(action)
+        except Refused as e:
+            self.memory = outcome.refused(self.memory, action, str(e))
+        except Unanswered:
+            return  # the next looks will tell
+
+    def _restart(self, world: World) -> None:
+        """Requests that OpenNebula does not know were never sent."""
+        self.wake = world.now + 10.0
         known = {m.request for m in world.machines.values()}
         for request in list(self.memory.requests):
             if request not in known:
