@@ -95,6 +95,18 @@ def status(path: Path, as_json: bool) -> None:
 
 
 @scale.command()
+@click.option("-n", "count", type=click.IntRange(1), default=50, show_default=True, help="Journal records to show.")
+@_common
+def log(count: int, path: Path) -> None:
+    """Show what was decided, why, and what became of it."""
+    from vafnebula.scale import journal, view
+
+    file = _tried("log", lambda: policy.load(path))
+    for line in view.story(journal.tail(Path(file.service.state), count)):
+        click.echo(line)
+
+
+@scale.command()
 @click.argument("pool")
 @click.option("--min", "least", type=click.IntRange(0), help="VMs that exist always.")
 @click.option("--max", "most", type=click.IntRange(0), help="VMs at most; the policy's own bound stays above it.")
