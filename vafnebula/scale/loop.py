@@ -94,7 +94,7 @@ class Scaler:
             self._change(lambda s: _imagined(s, decision.memory, decision.actions, snapshot.now))
         else:
             self._intend(decision.memory, decision.actions)
-            failures = self._act(decision.actions)
+            failures = self._act(decision.actions, snapshot.now)
             if self.journal.full:
                 with self._lock:
                     self.journal.rotate(**self.state.checkpoint())
@@ -187,12 +187,17 @@ class Scaler:
             self._written = (at, timeless)
         self._change(lambda s: states.decided(s, memory, actions, at))
 
-    def _act(self, actions: Sequence[Action]) -> dict[str, str]:
-        """Do `actions` in their order; why those failed that did.  A source that does not answer is not asked again."""
+    def _act(self, actions: Sequence[Action], seen: float) -> dict[str, str]:
+        """Do `actions` in their order; why those failed that did.
+
+        A source that does not answer is not asked again, and what was `seen` too long ago is acted on no more.
+        """
         failures: dict[str, str] = {}
         away: dict[str, str] = {}
         for action in actions:
             side = "cloud" if isinstance(action, (Start, Terminate)) else "batch"
+            if not seen <= self.clock() <= seen + self.policy.stale_after:
+                away.setdefault(side, "what was seen is too old by now")
             if side in away:
                 self._outcome(action.id, False, f"not tried: {away[side]}", counts=False)
                 failures[action.id] = f"not tried: {away[side]}"
