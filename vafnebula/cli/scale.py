@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import click
 
@@ -115,7 +116,9 @@ def bounds(pool: str, least: int | None, most: int | None, path: Path) -> None:
     """Set a pool's bounds in the running service; without options, the policy's own are back."""
     body = json.dumps({"min": least, "max": most})
     file = _tried("bounds", lambda: policy.load(path))
-    said = _tried("bounds", lambda: _asked(Path(file.service.local), "POST", f"/api/v1/pools/{pool}", body))
+    said = _tried(
+        "bounds", lambda: _asked(Path(file.service.local), "POST", f"/api/v1/pools/{quote(pool, safe='')}", body)
+    )
     click.echo(f"pool {said['pool']}: min {said['min']}, max {said['max']}")
 
 
