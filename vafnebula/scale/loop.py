@@ -35,6 +35,8 @@ from vafnebula.scale.model import (
 )
 from vafnebula.scale.state import Bounds, State
 
+PACE = 20.0
+"""Seconds between two lines that only hold the memory: what a crash may take from the timers."""
 QUIET_WRITE = 600.0
 """Seconds after which the memory is written even though only its clock has moved."""
 
@@ -97,7 +99,7 @@ class Scaler:
             failures = self._act(decision.actions, snapshot.now)
             if self.journal.full:
                 with self._lock:
-                    self.journal.rotate(**self.state.checkpoint())
+                    self.journal.rotate({"memory"}, **self.state.checkpoint())
         self.report = Report(
             snapshot,
             decision.reasons,
@@ -179,8 +181,8 @@ class Scaler:
         """Put a decision on disk, unless there is nothing new in it."""
         at = self.clock()
         timeless = replace(memory, now=None, clock=0.0).to_json().decode()
-        due = at - self._written[0] >= QUIET_WRITE or at < self._written[0]
-        if actions or due or timeless != self._written[1]:
+        since = at - self._written[0] if at >= self._written[0] else QUIET_WRITE
+        if actions or since >= (QUIET_WRITE if timeless == self._written[1] else PACE):
             body = json.loads(memory.to_json())
             with self._lock:
                 self.journal.write("decided", memory=body, actions=[states.written(a) for a in actions])
