@@ -77,6 +77,7 @@ def parse(queue: bytes, nodes: bytes) -> BatchView:
 def _tree(text: bytes, what: str) -> tuple[list[ElementTree.Element], str]:
     if not text.strip():
         return [], ""
+    text = _without_variables(text)
     if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
         return [], f"{what} printed a document type"
     try:
@@ -85,9 +86,15 @@ def _tree(text: bytes, what: str) -> tuple[list[ElementTree.Element], str]:
         return [], f"{what} did not print XML: {e}"
 
 
+def _without_variables(text: bytes) -> bytes:
+    """Users' environments are most of the text, none of our business, and the first to hold odd bytes."""
+    first, *parts = text.split(b"<Variable_List>")
+    return b"".join([first, *(part.partition(b"</Variable_List>")[2] for part in parts)])
+
+
 def _texts(element: ElementTree.Element) -> dict[str, str]:
     """The children's texts by their tags: one walk instead of a search per tag."""
-    return {child.tag: (child.text or "").strip() for child in element}
+    return {child.tag: child.text.strip() if child.text else "" for child in element}
 
 
 def parse_jobs(text: bytes) -> tuple[tuple[Job, ...], str]:
