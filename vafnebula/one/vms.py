@@ -56,11 +56,9 @@ class Listed:
     lcm: int
     start: int
     host: str
-    deploy: str
     vcpu: int
     cpu: float
     memory: int
-    template: str
     usage: tuple[float, int]
     labels: dict[str, str]
     error: str
@@ -184,11 +182,9 @@ def _listed(vm: Element) -> Listed:
         lcm=_whole(vm.findtext("LCM_STATE")),
         start=_whole(vm.findtext("STIME")),
         host=last.findtext("HOSTNAME", "") if last is not None else "",
-        deploy=vm.findtext("DEPLOY_ID", ""),
         vcpu=_whole(vm.findtext("TEMPLATE/VCPU")) or 1,
         cpu=_real(vm.findtext("TEMPLATE/CPU")),
         memory=_whole(vm.findtext("TEMPLATE/MEMORY")) * 1024 * 1024,
-        template=vm.findtext("TEMPLATE/TEMPLATE_ID", ""),
         usage=(_real(vm.findtext("MONITORING/CPU")), _whole(vm.findtext("MONITORING/MEMORY")) * 1024),
         labels={e.tag: e.text or "" for e in vm.iterfind("USER_TEMPLATE/*") if not len(e)},
         error=errors.one_line(vm.findtext("USER_TEMPLATE/ERROR", ""), 200),

@@ -32,8 +32,8 @@ from vafnebula.scale.model import (
 )
 from vafnebula.scale.policy import Reference
 
-PENDING, HOLD, ACTIVE, DONE = 1, 2, 3, 6
-PROLOG, BOOT, RUNNING, UNKNOWN = 1, 2, 3, 16
+ACTIVE, DONE = 3, 6
+RUNNING = 3
 _BY_STATE: dict[int, VmState] = {0: "pending", 1: "pending", 7: "failed", 10: "pending", 11: "failed"}
 _BOOTING = {0, 1, 2, 15}
 _STOPPING = {11, 12, 13, 23}

@@ -16,8 +16,6 @@ from vafnebula.scale.model import Job, Policy, Reasons, Snapshot
 from vafnebula.scale.squeeze import Row
 from vafnebula.scale.state import State, written
 
-LIVES = ("requested", "booting", "joining", "ready", "draining", "terminating", "failed", "lost", "parked")
-
 
 def page(report: Report | None, state: State, policy: Policy, most: int) -> dict[str, Any]:
     """What pages/index.html shows."""

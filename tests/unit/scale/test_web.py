@@ -70,7 +70,7 @@ class Hostile(Farm):
 
     def look(self) -> Seen:
         seen = super().look()
-        bad = Listed(99, HOSTILE, "u", "g", 3, 3, 0, HOSTILE, "", 1, 1.0, 1, "", (5.0, 1), {"VAF_POOL": HOSTILE}, "")
+        bad = Listed(99, HOSTILE, "u", "g", 3, 3, 0, HOSTILE, 1, 1.0, 1, (5.0, 1), {"VAF_POOL": HOSTILE}, "")
         return Seen(Source(self.now), seen.vms, (bad,))
 
 
