@@ -56,6 +56,10 @@ class Report:
     by: tuple[str, ...] = ()
 
 
+class NotLeading(errors.HostError):
+    sentence = "this scaler does not act now: {why}; ask the one that does"
+
+
 class Scaler:
     """One site's scaler.  `settle`: seconds after which a call that nobody answered is surely over in OpenNebula."""
 
@@ -114,7 +118,12 @@ class Scaler:
         return self.report
 
     def scale(self, pool: str, bounds: Bounds, by: str) -> Bounds:
-        """Set a pool's bounds from now on, on behalf of caller `by`.  Raises BadArgument.  Any thread may call it."""
+        """Set a pool's bounds from now on, on behalf of caller `by`.  Any thread may call it.
+
+        Raises BadArgument, NotLeading, NotWritten.
+        """
+        if self.report is not None and not self.report.leads:
+            raise NotLeading(why=self.report.standby)
         wanted = self.policy.pool(pool)
         if wanted is None:
             known = ", ".join(p.name for p in self.policy.pools)

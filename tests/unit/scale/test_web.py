@@ -211,6 +211,15 @@ def test_bad_bodies_are_refused(site: Site, body: bytes) -> None:
     assert site.scaler.state.bounds == {}
 
 
+def test_a_standby_takes_no_orders(site: Site) -> None:
+    site.farm.leads = lambda: False  # type: ignore[method-assign]
+    site.scaler.cycle()
+    status, said, _ = site.ask("POST", "/api/v1/pools/batch", WRITE, SECRET)
+    assert status == 409
+    assert "another front-end of this zone leads" in said
+    assert "Standby" in site.ask("GET", "/")[1]
+
+
 def test_an_unknown_pool_and_a_large_body(site: Site) -> None:
     assert site.ask("POST", "/api/v1/pools/nope", WRITE, SECRET)[0] == 400
     assert site.ask("POST", "/api/v1/pools/batch", b" " * 100_000 + WRITE, SECRET)[0] in (400, 413)
