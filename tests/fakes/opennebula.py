@@ -210,7 +210,8 @@ class OpenNebula:
         return answer
 
     def _vmpool_infoextended(self, who: int, start: int, end: int, state: int, query: str) -> str:
-        listed = [vm for vm in self.vms.values() if state == -2 or vm.state != DONE]
+        user = SESSION.partition(":")[0]
+        listed = [vm for vm in self.vms.values() if vm.state != DONE and (who == -2 or vm.owner == user)]
         return f"<VM_POOL>{''.join(vm.xml() for vm in listed)}</VM_POOL>"
 
     def _vm_info(self, number: int, decrypt: bool) -> str:

@@ -120,6 +120,10 @@ class Site:
         before = self.cycles()
         wait(lambda: self.cycles() >= before + count, f"{count} cycles")
 
+    def where(self, job: str) -> str:
+        """The node on which `job` runs, or ''."""
+        return next((n for n in list(self.slurm.nodes) if job in self.slurm.running_on(n)), "")
+
     def empty(self) -> bool:
         return not self.one.alive() and not self.slurm.states()
 

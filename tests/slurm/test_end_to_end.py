@@ -69,9 +69,9 @@ def test_a_vm_that_never_joins(site: Site) -> None:
 
 
 def test_a_vm_that_dies_under_a_job(site: Site) -> None:
-    job = site.slurm.submit(seconds=3)
-    wait(lambda: site.slurm.nodes and any(site.slurm.running_on(n) == [job] for n in site.slurm.nodes), "it runs")
-    node = next(n for n in site.slurm.nodes if site.slurm.running_on(n) == [job])
+    job = site.slurm.submit(seconds=6)
+    wait(lambda: site.where(job), "it runs")
+    node = site.where(job)
     site.dead.add(int(node.removeprefix("vaf-")))
     site.slurm.power_off(node)
     wait(lambda: not site.slurm.running_on(node), "Slurm sees it and puts the job back")
@@ -85,7 +85,7 @@ def test_a_vm_that_dies_under_a_job(site: Site) -> None:
 
 def test_slurmctld_is_away(site: Site) -> None:
     """Jobs run on, nothing is drained, ended or started, and all are through at last."""
-    jobs = {site.slurm.submit(seconds=4) for _ in range(4)}
+    jobs = {site.slurm.submit(seconds=8) for _ in range(4)}
     wait(lambda: sum(len(site.slurm.running_on(n)) for n in list(site.slurm.nodes)) == 4, "they run")
     site.slurm.stop_controller()
     made, ended = len(site.one.vms), site.one.calls["vm.action"]

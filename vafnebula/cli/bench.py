@@ -54,6 +54,20 @@ def net_command(file: Path | None, rounds: int) -> None:
         storage.show(Screen(), records)
 
 
+@bench.command("scale")
+@click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write all records to FILE.")
+@click.option("--events", default=40, show_default=True, help="How many events the reaction is measured with.")
+@click.option("--days", default=30.0, show_default=True, help="Simulated days in which everything fails now and then.")
+def scale_command(file: Path | None, events: int, days: float) -> None:
+    """The scaler's reaction, cycle and waste beside the threshold policy of old, in memory and in a simulated site."""
+    from vafnebula.bench import scale
+
+    records = scale.run(events, days, lambda text: click.echo(text, err=True))
+    if file:
+        file.write_text(record.to_json(records))
+    storage.show(Screen(), records)
+
+
 @bench.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def table(file: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import click
 
@@ -95,6 +96,18 @@ def status(path: Path, as_json: bool) -> None:
 
 
 @scale.command()
+@click.option("-n", "count", type=click.IntRange(1), default=50, show_default=True, help="Journal records to show.")
+@_common
+def log(count: int, path: Path) -> None:
+    """Show what was decided, why, and what became of it."""
+    from vafnebula.scale import journal, view
+
+    file = _tried("log", lambda: policy.load(path))
+    for line in view.story(journal.tail(Path(file.service.state), count)):
+        click.echo(line)
+
+
+@scale.command()
 @click.argument("pool")
 @click.option("--min", "least", type=click.IntRange(0), help="VMs that exist always.")
 @click.option("--max", "most", type=click.IntRange(0), help="VMs at most; the policy's own bound stays above it.")
@@ -103,7 +116,9 @@ def bounds(pool: str, least: int | None, most: int | None, path: Path) -> None:
     """Set a pool's bounds in the running service; without options, the policy's own are back."""
     body = json.dumps({"min": least, "max": most})
     file = _tried("bounds", lambda: policy.load(path))
-    said = _tried("bounds", lambda: _asked(Path(file.service.local), "POST", f"/api/v1/pools/{pool}", body))
+    said = _tried(
+        "bounds", lambda: _asked(Path(file.service.local), "POST", f"/api/v1/pools/{quote(pool, safe='')}", body)
+    )
     click.echo(f"pool {said['pool']}: min {said['min']}, max {said['max']}")
 
 
@@ -127,6 +142,48 @@ def _asked(where: Path, verb: str, path: str, body: str | None = None) -> Any:
     if answer.status >= 400:
         raise errors.RequestError(why=said.get("error", answer.status))
     return said
+
+
+@scale.command()
+@_common
+@click.argument("trace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--boot", default="25-45", show_default=True, metavar="A-B", help="Seconds from start to join.")
+@click.option("--broken", default="", metavar="TEMPLATE", help="A template whose VMs never join.")
+@click.option("--life", type=float, default=float("inf"), metavar="SECONDS", help="VMs die after this on average.")
+@click.option("--hours", type=float, help="How long; by default until the last job could have run, and four more.")
+@click.option("--seed", default=0, show_default=True, help="The same seed is the same world.")
+@click.option("--svg", "picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw supply and demand.")
+def simulate(
+    trace: Path, path: Path, boot: str, broken: str, life: float, hours: float | None, seed: int, picture: Path | None
+) -> None:
+    """What the jobs in TRACE would wait and cost under this policy, beside thresholds as scalers of 2012 had them."""
+    from vafnebula.scale import plot
+    from vafnebula.scale import simulate as simulator
+    from vafnebula.scale import trace as traces
+    from vafnebula.scale.world import Faults
+
+    def work() -> None:
+        wanted, jobs = policy.load(path).policy(), traces.load(trace)
+        faults = Faults(boot=_range(boot), broken=frozenset({broken} - {""}), life=life)
+        until = hours * 3600 if hours else simulator.horizon(jobs)
+        results = simulator.compare(wanted, jobs, faults, seed=seed, until=until)
+        click.echo(plot.text(results))
+        if picture:
+            picture.write_text(plot.svg(results), encoding="utf-8")
+
+    _tried("simulate", work)
+
+
+def _range(text: str) -> tuple[float, float]:
+    """`25-45` or `30`.  Raises BadArgument."""
+    first, _, last = text.partition("-")
+    try:
+        low, high = float(first), float(last or first)
+    except ValueError:
+        low, high = 1.0, 0.0
+    if not 0 <= low <= high < 1e6:
+        raise errors.BadArgument(what="boot", value=text, why="it is no range of seconds such as 25-45")
+    return low, high
 
 
 def _tried(what: str, act: Callable[[], Any]) -> Any:

@@ -17,10 +17,9 @@ from vafnebula.one.template import Template
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-ALL = -2
-"""Pool filter: whatever the user may use."""
+ALL, MINE = -2, -3
+"""Pool filters: whatever the user may use, and what belongs to him."""
 NOT_DONE = -1
-ANY_STATE = -2
 LEADER = 3
 """RAFT/STATE of the one server that acts; SOLO is 0."""
 SOLO = 0
@@ -57,11 +56,9 @@ class Listed:
     lcm: int
     start: int
     host: str
-    deploy: str
     vcpu: int
     cpu: float
     memory: int
-    template: str
     usage: tuple[float, int]
     labels: dict[str, str]
     error: str
@@ -79,9 +76,9 @@ class Client:
         self.timeout = timeout
         self._endpoint, self._session = endpoint, session
 
-    def vms(self, state: int = NOT_DONE) -> list[Listed]:
-        """All VMs that the user may see, with their user templates (one.vmpool.infoextended)."""
-        answer = self.call("one.vmpool.infoextended", ALL, -1, -1, state, "")
+    def vms(self, who: int = MINE) -> list[Listed]:
+        """VMs that are not DONE, with their user templates (one.vmpool.infoextended)."""
+        answer = self.call("one.vmpool.infoextended", who, -1, -1, NOT_DONE, "")
         return [_listed(vm) for vm in self._parsed("one.vmpool.infoextended", answer).iterfind("VM")]
 
     @property
@@ -185,11 +182,9 @@ def _listed(vm: Element) -> Listed:
         lcm=_whole(vm.findtext("LCM_STATE")),
         start=_whole(vm.findtext("STIME")),
         host=last.findtext("HOSTNAME", "") if last is not None else "",
-        deploy=vm.findtext("DEPLOY_ID", ""),
         vcpu=_whole(vm.findtext("TEMPLATE/VCPU")) or 1,
         cpu=_real(vm.findtext("TEMPLATE/CPU")),
         memory=_whole(vm.findtext("TEMPLATE/MEMORY")) * 1024 * 1024,
-        template=vm.findtext("TEMPLATE/TEMPLATE_ID", ""),
         usage=(_real(vm.findtext("MONITORING/CPU")), _whole(vm.findtext("MONITORING/MEMORY")) * 1024),
         labels={e.tag: e.text or "" for e in vm.iterfind("USER_TEMPLATE/*") if not len(e)},
         error=errors.one_line(vm.findtext("USER_TEMPLATE/ERROR", ""), 200),

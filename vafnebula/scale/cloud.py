@@ -18,7 +18,7 @@ from typing import Any
 from vafnebula import errors
 from vafnebula.one.api import Service
 from vafnebula.one.template import Single, Template
-from vafnebula.one.vms import Client, Listed, Refused, Unanswered, Unsent
+from vafnebula.one.vms import ALL, MINE, Client, Listed, Refused, Unanswered, Unsent
 from vafnebula.scale.model import (
     POOL_LABEL,
     REQUEST_LABEL,
@@ -32,8 +32,8 @@ from vafnebula.scale.model import (
 )
 from vafnebula.scale.policy import Reference
 
-PENDING, HOLD, ACTIVE, DONE = 1, 2, 3, 6
-PROLOG, BOOT, RUNNING, UNKNOWN = 1, 2, 3, 16
+ACTIVE, DONE = 3, 6
+RUNNING = 3
 _BY_STATE: dict[int, VmState] = {0: "pending", 1: "pending", 7: "failed", 10: "pending", 11: "failed"}
 _BOOTING = {0, 1, 2, 15}
 _STOPPING = {11, 12, 13, 23}
@@ -62,15 +62,20 @@ class Seen:
 
 
 class Cloud:
-    """`node_name` gives the name of a VM in the batch system from {vm}, {name} and {pool}."""
+    """`node_name` gives the name of a VM in the batch system from {vm}, {name} and {pool}.
+
+    `everyone`: list other users' VMs too, which squeeze must see; on a large site our own are far fewer.
+    """
 
     def __init__(
         self,
         client: Client,
         pools: Sequence[str],
         node_name: str = "vaf-{vm}",
+        everyone: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._who = ALL if everyone else MINE
         self._client, self._pools, self._pattern, self._clock = client, frozenset(pools), node_name, clock
         _check(node_name)
 
@@ -78,7 +83,7 @@ class Cloud:
         """What OpenNebula lists now.  Never raises: what cannot be seen is an incomplete source."""
         at = self._clock()
         try:
-            listed = self._client.vms()
+            listed = self._client.vms(self._who)
             user = self._client.user
         except errors.Error as e:
             return Seen(Source(at, False, str(e)))

@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class Journal:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(directory)
+            for torn in directory.glob("*.new"):  # a rotation that was killed
+                torn.unlink()
             self._file = self._open()
         except OSError as e:
             raise NotWritten(path=self._path, why=e.strerror) from e
@@ -75,8 +77,11 @@ class Journal:
     def full(self) -> bool:
         return os.fstat(self._file).st_size >= self._limit
 
-    def rotate(self, **state: Any) -> None:
-        """Begin a new file with a checkpoint of `state`; the old one becomes journal.<when>.jsonl."""
+    def rotate(self, drop: Collection[str] = (), **state: Any) -> None:
+        """Begin a new file with a checkpoint of `state`; the old one becomes journal.<when>.jsonl.
+
+        There it lacks the facts named in `drop`, which only a replay needs: the audit log then reaches further back.
+        """
         at = self._clock()
         fresh = self._directory / (CURRENT + ".new")
         try:
@@ -85,7 +90,7 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
             old = self._directory / f"journal.{time.time_ns()}.jsonl"
-            old.hardlink_to(self._path)
+            _copy(self._path, old, drop)
             fresh.replace(self._path)
             _sync(self._directory)
             os.close(self._file)
@@ -156,6 +161,17 @@ def _record(line: bytes) -> Record | None:
         return None
     usable = isinstance(record, dict) and isinstance(record.get("kind"), str) and line.endswith(b"\n")
     return record if usable else None
+
+
+def _copy(source: Path, target: Path, drop: Collection[str]) -> None:
+    """`target` is there whole or not at all."""
+    fresh = target.with_suffix(".new")
+    with fresh.open("wb") as file:
+        for record in read(source):
+            file.write(_line({k: v for k, v in record.items() if k not in drop}))
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(target)
 
 
 def _put(file: int, line: bytes) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vafnebula import errors, log
+from vafnebula.scale import lastlook
 from vafnebula.scale import state as states
 from vafnebula.scale.batch import Batch
 from vafnebula.scale.cloud import Cloud, Seen, happened
@@ -34,6 +35,8 @@ from vafnebula.scale.model import (
 )
 from vafnebula.scale.state import Bounds, State
 
+PACE = 20.0
+"""Seconds between two lines that only hold the memory: what a crash may take from the timers."""
 QUIET_WRITE = 600.0
 """Seconds after which the memory is written even though only its clock has moved."""
 
@@ -51,6 +54,10 @@ class Report:
     seen: Seen | None = None
     seconds: float = 0.0
     by: tuple[str, ...] = ()
+
+
+class NotLeading(errors.HostError):
+    sentence = "this scaler does not act now: {why}; ask the one that does"
 
 
 class Scaler:
@@ -86,17 +93,17 @@ class Scaler:
             self._settle(snapshot)
         if snapshot.cloud.complete:
             there = {vm.id for vm in snapshot.vms}
-            self.state = replace(self.state, memory=states.awake(self.state.memory, snapshot.now, there))
+            self._change(lambda s: replace(s, memory=states.awake(s.memory, snapshot.now, there)))
         decision = decide(snapshot, self.state.memory, self.state.policy(self.policy))
         failures: dict[str, str] = {}
         if not leads or self.dry_run:
-            self.state = _imagined(self.state, decision.memory, decision.actions, snapshot.now)
+            self._change(lambda s: _imagined(s, decision.memory, decision.actions, snapshot.now))
         else:
             self._intend(decision.memory, decision.actions)
-            failures = self._act(decision.actions)
+            failures = self._act(decision.actions, snapshot.now)
             if self.journal.full:
                 with self._lock:
-                    self.journal.rotate(**self.state.checkpoint())
+                    self.journal.rotate({"memory"}, **self.state.checkpoint())
         self.report = Report(
             snapshot,
             decision.reasons,
@@ -111,7 +118,12 @@ class Scaler:
         return self.report
 
     def scale(self, pool: str, bounds: Bounds, by: str) -> Bounds:
-        """Set a pool's bounds from now on, on behalf of caller `by`.  Raises BadArgument.  Any thread may call it."""
+        """Set a pool's bounds from now on, on behalf of caller `by`.  Any thread may call it.
+
+        Raises BadArgument, NotLeading, NotWritten.
+        """
+        if self.report is not None and not self.report.leads:
+            raise NotLeading(why=self.report.standby)
         wanted = self.policy.pool(pool)
         if wanted is None:
             known = ", ".join(p.name for p in self.policy.pools)
@@ -133,6 +145,11 @@ class Scaler:
         with self._lock:
             self.journal.write(kind, **facts)
             self.state = states._after(self.state, {"kind": kind, **facts})
+
+    def _change(self, change: Callable[[State], State]) -> None:
+        """Change the state, which other threads change too (bounds, squeezed)."""
+        with self._lock:
+            self.state = change(self.state)
 
     def _observe(self, seen: Seen) -> Snapshot:
         at = self.clock()
@@ -173,23 +190,33 @@ class Scaler:
         """Put a decision on disk, unless there is nothing new in it."""
         at = self.clock()
         timeless = replace(memory, now=None, clock=0.0).to_json().decode()
-        due = at - self._written[0] >= QUIET_WRITE or at < self._written[0]
-        if actions or due or timeless != self._written[1]:
+        since = at - self._written[0] if at >= self._written[0] else QUIET_WRITE
+        if actions or since >= (QUIET_WRITE if timeless == self._written[1] else PACE):
             body = json.loads(memory.to_json())
             with self._lock:
                 self.journal.write("decided", memory=body, actions=[states.written(a) for a in actions])
             self._written = (at, timeless)
-        self.state = states.decided(self.state, memory, actions, at)
+        self._change(lambda s: states.decided(s, memory, actions, at))
 
-    def _act(self, actions: Sequence[Action]) -> dict[str, str]:
-        """Do `actions` in their order; why those failed that did.  A source that does not answer is not asked again."""
+    def _act(self, actions: Sequence[Action], seen: float) -> dict[str, str]:
+        """Do `actions` in their order; why those failed that did.
+
+        A source that does not answer is not asked again, and what was `seen` too long ago is acted on no more.
+        """
         failures: dict[str, str] = {}
         away: dict[str, str] = {}
         for action in actions:
             side = "cloud" if isinstance(action, (Start, Terminate)) else "batch"
+            if not seen <= self.clock() <= seen + self.policy.stale_after:
+                away.setdefault(side, "what was seen is too old by now")
             if side in away:
                 self._outcome(action.id, False, f"not tried: {away[side]}", counts=False)
                 failures[action.id] = f"not tried: {away[side]}"
+                continue
+            came = self._came(action)
+            if came:
+                self._outcome(action.id, False, came, counts=False)
+                failures[action.id] = came
                 continue
             try:
                 self._do(action)
@@ -221,6 +248,12 @@ class Scaler:
                 self._forget(action.node)
             return
         self._outcome(action.id, True, "")
+
+    def _came(self, action: Action) -> str:
+        """Why a VM that could not be drained must not be ended after all: it joined since the snapshot."""
+        if isinstance(action, Terminate) and action.hard:
+            return lastlook.came(self.batch.observe(), action)
+        return ""
 
     def _forget(self, node: str) -> None:
         """Remove the node of a VM that was ended.  A failure is no harm: decide removes nodes without a VM later."""

@@ -36,8 +36,8 @@ PATH = "/etc/vafnebula/scale.yaml"
 
 _DURATION = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZE = re.compile(r"([0-9]{1,7})(MiB|GiB|TiB)")
-_BYTES = {"MiB": units.MIB, "GiB": units.GIB, "TiB": 1024 * units.GIB}
+SIZE = re.compile(r"([0-9]{1,7})(MiB|GiB|TiB)")
+BYTES = {"MiB": units.MIB, "GiB": units.GIB, "TiB": 1024 * units.GIB}
 
 
 def _duration(value: Any) -> Any:
@@ -48,10 +48,10 @@ def _duration(value: Any) -> Any:
 
 
 def _size(value: Any) -> Any:
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    found = SIZE.fullmatch(value) if isinstance(value, str) else None
     if not found:
         raise ValueError("a size is a whole number and MiB, GiB or TiB, as in 8GiB")
-    return int(found[1]) * _BYTES[found[2]]
+    return int(found[1]) * BYTES[found[2]]
 
 
 Duration = Annotated[float, BeforeValidator(_duration)]

@@ -26,15 +26,18 @@ from vafnebula.scale.journal import Journal, NotWritten
 from vafnebula.scale.loop import Report, Scaler
 from vafnebula.scale.model import Policy, Snapshot, Source
 from vafnebula.scale.notify import notify
-from vafnebula.scale.squeeze import Row, Squeeze
+from vafnebula.scale.squeeze import Hands, Row, Squeeze
 from vafnebula.scale.web import Pages
 
+SOON = 5.0
+"""Seconds after which the effect of what was done is looked at, when nothing rings before."""
 RETRY = 10.0
 """Seconds between two attempts to look up template names while OpenNebula is away."""
 
 
 def cloud_of(file: policy.File) -> Cloud:
-    return Cloud(Client(file.service.api_timeout), list(file.pools), file.service.node_name)
+    client = Client(file.service.api_timeout)
+    return Cloud(client, list(file.pools), file.service.node_name, everyone=file.squeeze is not None)
 
 
 def policy_of(file: policy.File, cloud: Cloud) -> Policy:
@@ -66,10 +69,17 @@ def scaler_of(file: policy.File, dry_run: bool) -> Scaler:
     return Scaler(wanted, batch, cloud, book, settle=file.service.api_timeout, dry_run=dry_run)
 
 
-def squeeze_of(file: policy.File, scaler: Scaler) -> Squeeze:
+def squeeze_of(file: policy.File, scaler: Scaler) -> Hands:
     assert file.squeeze is not None
     client = Client(file.service.api_timeout)
-    return Squeeze(scaler, file.squeeze, lambda: client.user, client.cgroups)
+    return Hands(Squeeze(scaler, file.squeeze, lambda: client.user, client.cgroups))
+
+
+def _tail(watch: policy.Watch) -> tail.Tail:
+    made = tail.watch(watch.kind, watch.path)
+    if made.follows is None:
+        log.trouble("watch", path=watch.path, why="it is not there or not readable; trying again")
+    return made
 
 
 def once(path: Path, dry_run: bool) -> Report:
@@ -90,7 +100,7 @@ class Service:
         book = Journal(Path(file.service.state))
         service = file.service
         timing = Timing(quiet=service.quiet, patience=service.patience, period=service.period)
-        self._bell = Bell(Path(service.socket), timing, [tail.watch(w.kind, w.path) for w in service.watch])
+        self._bell = Bell(Path(service.socket), timing, [_tail(w) for w in service.watch])
         self._handlers = self._signals()
         cloud = cloud_of(file)
         wanted = self._patiently(file, cloud)
@@ -102,11 +112,14 @@ class Service:
 
     def run(self) -> None:
         self._pages.start()
+        if self._squeeze:
+            self._squeeze.start()
         looked = -1e9
         self.scaler.note("started", dry_run=self.scaler.dry_run)
         notify("READY=1")
         while True:
-            rang = self._bell.wait(looked)
+            acted = self.scaler.report is not None and self.scaler.report.actions
+            rang = self._bell.wait(looked, looked + SOON if acted else None)
             if "stop" in rang:
                 break
             if self._reload:
@@ -119,6 +132,8 @@ class Service:
 
     def close(self) -> None:
         self._pages.stop()
+        if self._squeeze:
+            self._squeeze.stop()
         self._bell.close()
         self.scaler.journal.close()
         for number, handler in self._handlers.items():
@@ -133,15 +148,14 @@ class Service:
             return str(e)
         self.history.add(report)
         if self._squeeze and report.leads and report.seen:
-            self._squeeze.step(report.seen.all)
-            self._squeeze.look(report.seen.all)
+            self._squeeze.hand(report.seen.all)
         if not report.leads:
             return f"standby: {report.standby}"
         hold = report.reasons.hold
         return hold.text if hold else f"{len(report.snapshot.vms)} VMs, {len(report.actions)} actions"
 
     def _rows(self) -> tuple[Row, ...]:
-        return self._squeeze.rows if self._squeeze else ()
+        return self._squeeze.squeeze.rows if self._squeeze else ()
 
     def _read_again(self) -> None:
         self._reload = False
@@ -156,6 +170,8 @@ class Service:
             self.scaler.note("reloaded", happened=False, why=str(e))
         else:
             self.scaler.policy, self.scaler.cloud, self.scaler.batch = wanted, cloud, batch
+            if self._squeeze and file.squeeze:
+                self._squeeze.squeeze.section = file.squeeze
             self.scaler.note("reloaded", happened=True, why="")
         notify("READY=1")
 

@@ -7,15 +7,15 @@ look); the other one is the threshold policy that ours has to beat.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from vafnebula.scale import outcome
+from vafnebula.scale import lastlook, outcome
 from vafnebula.scale.decide import Decision, decide
 from vafnebula.scale.memory import Memory
-from vafnebula.scale.model import Policy
-from vafnebula.scale.world import Refused, Unanswered, Work, World
+from vafnebula.scale.model import Action, Policy, Snapshot, Terminate
+from vafnebula.scale.world import Faults, Refused, Unanswered, Work, World
 
 NEVER = float("inf")
 DEBOUNCE, AT_MOST, PERIOD = 0.5, 3.0, 60.0
@@ -32,34 +32,54 @@ class Driver(Protocol):
 
 
 class Scaler:
-    """decide in the loop's rhythm.  `decisions` of the last cycles are kept for a look."""
+    """decide in the loop's rhythm.  `seen` and `last` are those of the latest cycle.
 
-    def __init__(self, policy: Policy, farm: str = "sim") -> None:
+    For a rough life: `delay` is the most that an action takes, during which the world goes on; `die` the chance to be
+    killed before an action and started again; `jump` the chance per cycle that the wall clock is set anew.
+    """
+
+    def __init__(self, policy: Policy, farm: str = "sim", *, delay: float = 0.0, die: float = 0.0, jump: float = 0.0):
         self.policy, self.memory = policy, Memory(farm)
+        self.delay, self.die, self.jump = delay, die, jump
         self.wake, self.first = 0.0, NEVER
+        self.seen: Snapshot | None = None
         self.last: Decision | None = None
         self.cycles = 0
 
     def poke(self, now: float) -> None:
         self.first = min(self.first, now)
-        self.wake = min(max(self.wake, 0.0), min(now + DEBOUNCE, self.first + AT_MOST))
+        self.wake = min(self.wake, now + DEBOUNCE, self.first + AT_MOST)
 
     def run(self, world: World) -> None:
+        if self.jump and world.random.random() < self.jump:
+            world.offset += world.random.choice([-7200.0, -60.0, 30.0, 86400.0])
         self.wake, self.first = world.now + PERIOD, NEVER
         self.cycles += 1
-        self.last = decide(world.look(), self.memory, self.policy)
-        self.memory = self.last.memory
+        self.seen = world.look()
+        self.last = decide(self.seen, self.memory, self.policy)
+        self.memory = self.last.memory  # which the loop writes before it acts
         for action in self.last.actions:
-            try:
-                world.do(action)
-            except Refused as e:
-                self.memory = outcome.refused(self.memory, action, str(e))
-            except Unanswered:
-                continue  # the next looks will tell
+            if self.die and world.random.random() < self.die:
+                self._restart(world)
+                return
+            if self.delay:
+                world.advance(world.now + self.delay * world.random.random())
+            self._act(world, action)
 
-    def restart(self, world: World) -> None:
-        """Killed and started again with the memory that was written before acting: requests that OpenNebula does not
-        know were never sent."""
+    def _act(self, world: World, action: Action) -> None:
+        if isinstance(action, Terminate) and action.hard and lastlook.came(world.view(), action):
+            self.memory = outcome.refused(self.memory, action, "it joined meanwhile")
+            return
+        try:
+            world.do(action)
+        except Refused as e:
+            self.memory = outcome.refused(self.memory, action, str(e))
+        except Unanswered:
+            return  # the next looks will tell
+
+    def _restart(self, world: World) -> None:
+        """Requests that OpenNebula does not know were never sent."""
+        self.wake = world.now + 10.0
         known = {m.request for m in world.machines.values()}
         for request in list(self.memory.requests):
             if request not in known:
@@ -164,3 +184,22 @@ def result(world: World) -> Result:
         world.most_vms,
         world.now,
     )
+
+
+def compare(policy: Policy, works: Sequence[Work], faults: Faults, *, seed: int, until: float) -> dict[str, Result]:
+    """The same jobs in the same site under decide and under the threshold policy, by name, with 400 samples each."""
+    from vafnebula.scale.threshold import Threshold
+
+    drivers: dict[str, Driver] = {"vafnebula": Scaler(policy), "threshold": Threshold(policy)}
+    results = {}
+    for name, driver in drivers.items():
+        world = World(policy, faults, seed=seed)
+        world.submit_all(replace(w) for w in works)
+        results[name] = run(world, driver, until, every=until / 400, stop_when_done=False)
+    return results
+
+
+def horizon(works: Sequence[Work]) -> float:
+    """Seconds after which a simulation of `works` has seen all that matters: the last job could have run, and more."""
+    last = max((w.submitted + w.seconds for w in works), default=0.0)
+    return last + 4 * 3600.0

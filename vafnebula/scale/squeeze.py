@@ -8,6 +8,8 @@ of pools that consented give, and only VMs of groups that the admin named take: 
 from __future__ import annotations
 
 import math
+import queue
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from vafnebula.scale.state import Squeezed
 from vafnebula.scale.virsh import Usage
 
 INTERACTIVE_LABEL = "VAF_INTERACTIVE"
+MINUTE = 60.0
 REST = 300.0
 """Seconds for which a node that could not be reached is left alone."""
 
@@ -92,6 +95,7 @@ class Squeeze:
     ) -> None:
         self._scaler, self.section, self._user, self._cgroups, self._clock = scaler, section, user, cgroups, clock
         self._applied: set[int] = set()
+        self._looked = -math.inf
         self._resting: dict[str, float] = {}
         self.rows: tuple[Row, ...] = ()
 
@@ -114,8 +118,16 @@ class Squeeze:
                 self._tried(held.host, self._give_back, held, running.get(held.vm))
 
     def look(self, vms: Sequence[Listed]) -> None:
-        """Refresh the monitor's rows: one ssh per node that has VMs of ours."""
+        """Refresh the monitor's rows, once a minute: one ssh per node that has VMs of ours.
+
+        A batch VM that has less than its own, with nobody interactive beside it, and of which this journal knows
+        nothing, was squeezed by a scaler that is gone (another front-end's): it gets its own back.
+        """
+        if self._clock() - self._looked < MINUTE:
+            return
+        self._looked = self._clock()
         user = self._user()
+        wanted = {guest.vm for guest in givers(vms, self.section, user)}
         ours = {vm.host for vm in vms if vm.host and consents(vm, self.section, user)}
         rows: list[Row] = []
         for host in sorted(ours):
@@ -128,7 +140,19 @@ class Squeeze:
                         rows.append(Row(host, vm.id, vm.name, self._role(vm, user), usage))
 
             self._tried(host, add)
+        for row in rows:
+            if row.role == "batch" and row.vm not in wanted and row.vm not in self._scaler.state.squeezed:
+                self._tried(row.host, self._heal, row, next(vm for vm in vms if vm.id == row.vm))
         self.rows = tuple(sorted(rows, key=lambda r: (r.host, r.vm)))
+
+    def _heal(self, row: Row, vm: Listed) -> None:
+        for cgroups in (1, 2):
+            own = shares(vm.cpu, cgroups)
+            if row.usage.shares == reduced(own, self.section.cpu, cgroups) < own:
+                memory = vm.memory // 1024 if self.section.memory < 1 else 0
+                virsh.tune(row.host, row.usage.domain, own, memory)
+                log.event("unsqueeze", vm=vm.id, host=row.host, shares=own, why="nobody remembers who took it")
+                return
 
     def _role(self, vm: Listed, user: str) -> str:
         if is_interactive(vm, self.section):
@@ -177,3 +201,33 @@ class Squeeze:
                 self._resting[host] = self._clock() + REST
             return False
         return True
+
+
+class Hands(threading.Thread):
+    """Squeezes in a thread of its own: a node that does not answer must not hold up the queue."""
+
+    def __init__(self, squeeze: Squeeze) -> None:
+        super().__init__(name="squeeze", daemon=True)
+        self.squeeze = squeeze
+        self._seen: queue.Queue[Sequence[Listed] | None] = queue.Queue()
+
+    def hand(self, vms: Sequence[Listed]) -> None:
+        """These are the VMs now; what was handed before and not begun is old."""
+        self._seen.put(vms)
+
+    def run(self) -> None:
+        while True:
+            vms = self._seen.get()
+            while not self._seen.empty() and vms is not None:
+                vms = self._seen.get()
+            if vms is None:
+                return
+            try:
+                self.squeeze.step(vms)
+                self.squeeze.look(vms)
+            except errors.Error as e:  # the journal cannot be written, OpenNebula's credentials are gone
+                log.trouble("squeeze", why=e)
+
+    def stop(self) -> None:
+        self._seen.put(None)
+        self.join(30)

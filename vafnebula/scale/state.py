@@ -15,9 +15,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from vafnebula import log
+from vafnebula import errors, log
 from vafnebula.scale import memory as memories
 from vafnebula.scale import outcome
 from vafnebula.scale.journal import CHECKPOINT, Record
@@ -147,7 +147,7 @@ def fold(records: Iterable[Record], farm: str) -> State:
     for record in records:
         try:
             state = _after(state, record)
-        except (KeyError, TypeError, ValueError, ValidationError) as e:
+        except (AttributeError, KeyError, TypeError, ValueError, errors.BadArgument) as e:
             log.trouble("journal", found="line without sense", kind=record.get("kind"), why=type(e).__name__)
     return state
 

@@ -58,6 +58,11 @@ class Tail:
             found += self._read()
         return found
 
+    @property
+    def follows(self) -> Path | None:
+        """What is being followed; None while it is not there or not readable."""
+        return self._path if self._file is not None else None
+
     def close(self) -> None:
         if self._file is not None:
             os.close(self._file)

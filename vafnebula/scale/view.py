@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from vafnebula import errors
 from vafnebula.one.vms import Listed
 from vafnebula.scale.decide import Decision
+from vafnebula.scale.journal import Record
 from vafnebula.scale.loop import Report
 from vafnebula.scale.model import Job, Policy, Reasons, Snapshot
 from vafnebula.scale.squeeze import Row
 from vafnebula.scale.state import State, written
-
-LIVES = ("requested", "booting", "joining", "ready", "draining", "terminating", "failed", "lost", "parked")
 
 
 def page(report: Report | None, state: State, policy: Policy, most: int) -> dict[str, Any]:
@@ -151,6 +150,21 @@ def explain(snapshot: Snapshot, reasons: Reasons, kind: str, name: str) -> str |
     if kind == "node" and any(n.name == name for n in snapshot.nodes):
         return f"node {name} is none of our VMs: it is counted, used first, and never touched"
     return None
+
+
+def story(records: Iterable[Record]) -> Iterator[str]:
+    """Journal records as lines for a person: what was decided and why, and what became of it."""
+    for record in records:
+        when, kind = stamp(record["at"]), record["kind"]
+        if kind == "decided":
+            said = [f"{a['act'].replace(':', ' ')}: {a['why']}" for a in record["actions"]]
+        elif kind == "outcome":
+            word = {True: "done", False: "failed", None: "no answer"}.get(record["happened"], "?")
+            said = [f"{record['act'].replace(':', ' ')}: {word}{': ' * bool(record['why'])}{record['why']}"]
+        else:
+            facts = {k: v for k, v in record.items() if k not in ("at", "kind", "memory", "begun")}
+            said = [f"{kind} " + " ".join(f"{k}={v}" for k, v in facts.items())]
+        yield from (errors.one_line(f"{when} {text}", 400) for text in said)
 
 
 def lines(report: dict[str, Any]) -> str:

@@ -31,7 +31,7 @@ from vafnebula import errors, log
 from vafnebula.scale import graph, metrics, view
 from vafnebula.scale.history import History
 from vafnebula.scale.journal import NotWritten
-from vafnebula.scale.loop import Scaler
+from vafnebula.scale.loop import NotLeading, Scaler
 from vafnebula.scale.policy import ServiceSection
 from vafnebula.scale.squeeze import Row
 from vafnebula.scale.state import Bounds
@@ -135,6 +135,8 @@ def application(
             bounds = scaler.scale(pool, Bounds(wanted.get("min"), wanted.get("max")), caller)
         except errors.BadArgument as e:
             abort(400, str(e))
+        except NotLeading as e:
+            abort(409, str(e))
         except NotWritten as e:
             abort(503, str(e))
         wake()

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from vafnebula.scale.batch import BatchView
 from vafnebula.scale.model import (
     Action,
     Drain,
@@ -320,6 +321,13 @@ class World:
             nodes[: int(len(nodes) * cut["batch"])],
             vms[: int(len(vms) * cut["cloud"])],
         )
+
+    def view(self) -> BatchView:
+        """The batch system alone, just now."""
+        if "batch" in self.blind:
+            return BatchView(complete=False, why="simulated")
+        jobs = tuple(self._job(w) for w in (*self.queue.values(), *self.running.values()))
+        return BatchView(jobs, tuple(self._node(h) for h in self.hosts.values()))
 
     def _listed(self, m: Machine) -> bool:
         if m.created + self.faults.lag > self.now and self.faults.lag:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -203,9 +203,9 @@ class Book(Journal):
         super().write(kind, **facts)
         self.fuse.burn()
 
-    def rotate(self, **state: Any) -> None:
+    def rotate(self, drop: Collection[str] = (), **state: Any) -> None:
         self.fuse.burn()
-        super().rotate(**state)
+        super().rotate(drop, **state)
         self.fuse.burn()
 
 

@@ -31,7 +31,7 @@ class Hostile(Farm):
 
     def look(self) -> Seen:
         seen = super().look()
-        vm = Listed(99, TRICK, "u", "g", 3, 3, 0, TRICK, "", 1, 1.0, 1, "", (5.0, 1), {"VAF_POOL": TRICK}, "")
+        vm = Listed(99, TRICK, "u", "g", 3, 3, 0, TRICK, 1, 1.0, 1, (5.0, 1), {"VAF_POOL": TRICK}, "")
         return Seen(seen.source, seen.vms, (vm,))
 
 

@@ -48,9 +48,10 @@ def test_what_is_not_ours_is_not_seen_as_ours(one: OpenNebula) -> None:
     one.add(5)
     one.add(5, labels={"VAF_POOL": "other"})
     one.add(5, labels={"VAF_POOL": "batch", "VAF_REQUEST": "r-1"}, owner="mallory")
-    seen = cloud(one).look()
+    seen = Cloud(client(one), ["batch"], everyone=True).look()
     assert seen.vms == ()
     assert len(seen.all) == 3
+    assert len(cloud(one).look().all) == 2, "other users' VMs are not even listed"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from vafnebula.scale import poke
 from vafnebula.scale.events import Bell, Debounce, NoSocket, Timing
 from vafnebula.scale.tail import watch
 
+CHECKOUT = Path(__file__).parents[3]
 POKE = Path(poke.__file__)
 QUICK = Timing(quiet=0.02, patience=0.1, period=30.0, spacing=0.0)
 
@@ -58,6 +59,16 @@ def test_it_comes_from_a_program_that_never_fails(bell: Bell, tmp_path: Path) ->
     assert (done.stdout, done.stderr) == (b"", b"")
 
 
+def test_slurms_resume_program_pokes(bell: Bell, tmp_path: Path) -> None:
+    script = (CHECKOUT / "share/slurm/resume").read_text()
+    program = tmp_path / "resume"
+    program.write_text(script.replace("/var/lib/one/remotes/vafnebula/vafnebula/scale/poke.py", str(POKE)))
+    program.chmod(0o755)
+    environment = {"PATH": "/usr/bin:/bin", "VAFNEBULA_SCALE_SOCKET": str(tmp_path / "sock")}
+    subprocess.run([program, "vaf-[1-4]"], env=environment, check=True, capture_output=True)
+    assert bell.wait(time.monotonic()) == ["resume vaf-[1-4]"]
+
+
 def test_nobody_there_and_nobody_listening_are_no_error(tmp_path: Path) -> None:
     assert not poke.poke(str(tmp_path / "sock"), "x")
     made = Bell(tmp_path / "sock", QUICK)
@@ -66,6 +77,35 @@ def test_nobody_there_and_nobody_listening_are_no_error(tmp_path: Path) -> None:
         sent += 1
     assert sent < 100_000, "a full queue refuses, and nobody waits"
     made.close()
+
+
+def test_a_flood_does_not_take_our_time(tmp_path: Path) -> None:
+    """Somebody pokes without end: looks come at the pace of `patience`, and waiting costs hardly any CPU."""
+    bell = Bell(tmp_path / "sock", Timing(quiet=0.1, patience=0.4, period=30.0, spacing=0.0))
+    over = threading.Event()
+
+    def flood() -> None:
+        while not over.is_set():
+            for _ in range(100):
+                poke.poke(str(tmp_path / "sock"), "again")
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    readings = 0
+    heard = bell._heard
+
+    def counted() -> list[str]:
+        nonlocal readings
+        readings += 1
+        return heard()
+
+    bell._heard = counted  # type: ignore[method-assign]
+    assert bell.wait(time.monotonic()) == ["again"]
+    over.set()
+    thread.join()
+    bell.close()
+    assert readings < 20
 
 
 def test_a_log_wakes(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from tests.unit.scale.worlds import (
     LARGE,
     SHAPES,
     SMALL,
-    Shaken,
     policies,
     shapes,
     snapshots,
@@ -83,7 +82,7 @@ def test_in_any_world(policy: Policy, jobs: list[Work], faults: Faults, seed: in
     world.foreign.add(stranger.id)
     world.physical("p1", Shape(4, 8 * 2**30))
     world.submit_all(jobs)
-    scaler = Shaken(policy, die=die, jump=jump)
+    scaler = Scaler(policy, delay=0.3, die=die, jump=jump)
 
     def check(w: World) -> None:
         assert within(policy, w)  # 1
@@ -115,7 +114,7 @@ def test_when_all_is_done_nothing_is_left(policy: Policy, jobs: list[Work], seed
     jobs = [replace(w, never=False, held=False, seconds=min(w.seconds, 300.0)) for w in jobs]
     world = World(policy, Faults(unanswered=0.1, lag=5.0), seed=seed)
     world.submit_all(jobs)
-    scaler = Shaken(policy, die=die)
+    scaler = Scaler(policy, delay=0.3, die=die)
     run(world, scaler, 7 * HOUR)
     kept = Counter(m.pool for m in alive(world))
     for pool in policy.pools:

@@ -86,12 +86,26 @@ def test_rotation_keeps_the_state_and_the_past(tmp_path: Path) -> None:
     book.close()
 
 
+def test_an_old_file_lacks_what_only_a_replay_needs(tmp_path: Path) -> None:
+    book = Journal(tmp_path)
+    book.write("decided", memory={"large": "x" * 1000}, actions=["start"])
+    book.rotate({"memory"}, memory="small")
+    (old,) = journal.archive(tmp_path)
+    (line,) = journal.read(old)
+    assert (line["kind"], line["actions"], "memory" in line) == ("decided", ["start"], False)
+    assert [r["memory"] for r in book.replay()] == ["small"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([old.name, "journal.jsonl", "lock"])
+    book.close()
+
+
 def test_a_rotation_that_was_killed_changes_nothing(tmp_path: Path) -> None:
     book = Journal(tmp_path)
     book.write("one")
     book.close()
     (tmp_path / (journal.CURRENT + ".new")).write_bytes(b'{"at":1,"kind":"check')
+    (tmp_path / "journal.17.new").write_bytes(b'{"at":1,"kind":"check')
     book = Journal(tmp_path)
+    assert list(tmp_path.glob("*.new")) == []
     assert [r["kind"] for r in book.replay()] == ["one"]
     book.rotate(state=1)
     assert [r["kind"] for r in book.replay()] == ["checkpoint"]

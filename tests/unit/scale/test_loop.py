@@ -30,11 +30,13 @@ class Moody(Farm):
     batch_why = ""
     cloud_why = ""
     silent = False
+    slow = 0.0
 
     def leads(self) -> bool:
         return self.leader
 
     def start(self, action: Start) -> int:
+        self.pass_time(self.slow)
         if self.trouble is not None:
             if self.silent:
                 super().start(action)
@@ -160,6 +162,18 @@ def test_a_blind_scaler_does_nothing(made: Scaler, farm: Moody) -> None:
     farm.batch_why, farm.cloud_why = "", "no answer"
     turn(made, farm, 10)
     assert (len(farm.alive()), [k for k in kinds(made) if k != "standby"]) == before
+
+
+def test_what_takes_too_long_is_looked_at_again(made: Scaler, farm: Moody) -> None:
+    """Starts so slow that the snapshot is old before all are done: the rest waits for the next look."""
+    farm.submit(6, 1e6)
+    farm.slow = 50.0
+    failures = made.cycle().failures
+    assert set(failures.values()) == {"not tried: what was seen is too old by now"}
+    assert len(farm.alive()) == 3, "of 120 seconds"
+    farm.slow = 0.0
+    turn(made, farm, 3)
+    assert len(farm.alive()) == 6
 
 
 def test_standby_watches_and_takes_over(made: Scaler, farm: Moody) -> None:

@@ -179,6 +179,9 @@ def test_plan_explain_and_once_need_no_daemon(site: Site) -> None:
     assert "start" in site.say("once")
     assert len(site.one.alive()) == 1
     number = str(site.one.alive()[0].id)
+    story = site.say("log")
+    assert ": pool batch keeps 1 VMs at least" in story
+    assert f": done: VM {number}" in story
     assert f"VM {number} of pool batch" in site.say("explain", "vm", number)
     assert "does not answer" in site.say("status", code=2)
 

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.slurm.cluster import wait
 from tests.unit.scale.farm import Farm, Killed, scaler
 from vafnebula import errors
 from vafnebula.one.vms import Listed
 from vafnebula.scale import squeeze, virsh
 from vafnebula.scale.loop import Scaler
 from vafnebula.scale.policy import SqueezeSection
-from vafnebula.scale.squeeze import Squeeze, givers, reduced, shares
+from vafnebula.scale.squeeze import Hands, Squeeze, givers, reduced, shares
 
 FAKES = Path(__file__).parents[2] / "fakes"
 SECTION = SqueezeSection(pools=("batch",), cpu=0.1)
@@ -35,11 +36,9 @@ def vm(number: int, host: str = "node1", **changes: Any) -> Listed:
         "lcm": 3,
         "start": 0,
         "host": host,
-        "deploy": "x",
         "vcpu": 1,
         "cpu": 1.0,
         "memory": 1024**3,
-        "template": "5",
         "usage": (0.0, 0),
         "labels": {"VAF_POOL": "batch"},
         "error": "",
@@ -212,6 +211,36 @@ def test_the_monitor(world: World, made: Scaler) -> None:
         (2, "batch", 0.0, 0.5, 2048),
         (9, "interactive", 0.0, 0.0, 1024),
     ]
+
+
+def test_what_nobody_remembers_is_given_back(world: World, made: Scaler, tmp_path: Path) -> None:
+    """Another front-end squeezed, failed, and the thief left before we led."""
+    keeper(made).step([vm(1), vm(2, cpu=2.0), vm(9, **THIEF)])
+    made.journal.close()
+    other = scaler(Farm(), tmp_path / "other front-end")
+    world.put(one_3={"cpu_shares": 77, "memory": 1048576})
+    keeper(other).look([vm(1), vm(2, cpu=2.0), vm(3)])
+    assert (world.shares(1), world.shares(2)) == (1024, 2048)
+    assert world.shares(3) == 77, "somebody else's decision"
+    other.journal.close()
+
+
+def test_the_monitor_looks_once_a_minute(world: World, made: Scaler, tmp_path: Path) -> None:
+    one = keeper(made)
+    for _ in range(5):
+        one.look([vm(1)])
+    assert len(list((tmp_path / "bin/calls").iterdir())) == 1
+
+
+def test_hands_do_it_in_their_own_thread(world: World, made: Scaler) -> None:
+    hands = Hands(keeper(made))
+    hands.start()
+    hands.hand([vm(1), vm(9, **THIEF)])
+    wait(lambda: world.shares(1) == 103, "it is squeezed")
+    hands.hand([vm(1)])
+    wait(lambda: world.shares(1) == 1024, "it is given back")
+    hands.stop()
+    assert not hands.is_alive()
 
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=x", "a;b", "", "a b", "$(x)"])

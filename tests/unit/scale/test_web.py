@@ -70,7 +70,7 @@ class Hostile(Farm):
 
     def look(self) -> Seen:
         seen = super().look()
-        bad = Listed(99, HOSTILE, "u", "g", 3, 3, 0, HOSTILE, "", 1, 1.0, 1, "", (5.0, 1), {"VAF_POOL": HOSTILE}, "")
+        bad = Listed(99, HOSTILE, "u", "g", 3, 3, 0, HOSTILE, 1, 1.0, 1, (5.0, 1), {"VAF_POOL": HOSTILE}, "")
         return Seen(Source(self.now), seen.vms, (bad,))
 
 
@@ -209,6 +209,15 @@ def test_a_write_through_the_local_socket(site: Site) -> None:
 def test_bad_bodies_are_refused(site: Site, body: bytes) -> None:
     assert site.ask("POST", "/api/v1/pools/batch", body, SECRET)[0] == 400
     assert site.scaler.state.bounds == {}
+
+
+def test_a_standby_takes_no_orders(site: Site) -> None:
+    site.farm.leads = lambda: False  # type: ignore[method-assign]
+    site.scaler.cycle()
+    status, said, _ = site.ask("POST", "/api/v1/pools/batch", WRITE, SECRET)
+    assert status == 409
+    assert "another front-end of this zone leads" in said
+    assert "Standby" in site.ask("GET", "/")[1]
 
 
 def test_an_unknown_pool_and_a_large_body(site: Site) -> None:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from hypothesis import strategies as st
 
-from vafnebula.scale import outcome
-from vafnebula.scale.decide import decide
 from vafnebula.scale.model import (
-    Action,
     Job,
     Node,
     Policy,
@@ -19,12 +14,10 @@ from vafnebula.scale.model import (
     Snapshot,
     Source,
     Template,
-    Terminate,
     Timers,
     Vm,
 )
-from vafnebula.scale.simulate import Scaler
-from vafnebula.scale.world import EPOCH, Faults, Refused, Unanswered, Work, World
+from vafnebula.scale.world import EPOCH, Faults, Work
 from vafnebula.units import GIB
 
 SMALL = Template("small", 1, Shape(4, 8 * GIB))
@@ -98,51 +91,6 @@ def troubles(draw: st.DrawFn) -> Faults:
         partial=draw(rare),
         forget=draw(st.sampled_from([0.0, 0.0, 0.02])),
     )
-
-
-@dataclass
-class Shaken(Scaler):
-    """A scaler whose acts take time, during which the world goes on; that is killed between two acts with chance `die`;
-    whose wall clock jumps with chance `jump`."""
-
-    policy: Policy
-    delay: float = 0.3
-    die: float = 0.0
-    jump: float = 0.0
-    acted: list[tuple[float, Action]] = field(default_factory=list)
-    seen: Snapshot | None = None
-
-    def __post_init__(self) -> None:
-        Scaler.__init__(self, self.policy)
-
-    def run(self, world: World) -> None:
-        if world.random.random() < self.jump:
-            world.offset += world.random.choice([-7200.0, -60.0, 30.0, 86400.0])
-        self.wake, self.first = world.now + 60.0, float("inf")
-        self.seen = world.look()
-        self.last = decide(self.seen, self.memory, self.policy)
-        self.memory = self.last.memory  # written before acting
-        for action in self.last.actions:
-            if world.random.random() < self.die:
-                self.restart(world)
-                self.wake = world.now + 10.0
-                return
-            world.advance(world.now + self.delay * world.random.random())
-            if isinstance(action, Terminate) and self._came(world, action):
-                self.memory = outcome.refused(self.memory, action, "it joined meanwhile")
-                continue
-            try:
-                world.do(action)
-                self.acted.append((world.now, action))
-            except Refused as e:
-                self.memory = outcome.refused(self.memory, action, str(e))
-            except Unanswered:
-                self.acted.append((world.now, action))
-
-    def _came(self, world: World, action: Terminate) -> bool:
-        """Whoever ends a VM that has no node yet looks once more before."""
-        host = world.hosts.get(action.node)
-        return host is not None and host.up and not host.draining
 
 
 @st.composite

@@ -59,9 +59,14 @@ SYSTEMS = ("slurm", "torque", "openpbs", "htcondor")
 
 def make(system: str, options: Mapping[str, str] | None = None, run: Run = process.run) -> Batch:
     """The adapter of batch system `system`, one of SYSTEMS.  Raises BadArgument."""
-    from vafnebula.scale.batch import slurm
+    from vafnebula.scale.batch import htcondor, openpbs, slurm, torque
 
-    kinds: dict[str, type[Batch]] = {"slurm": slurm.Slurm}
+    kinds: dict[str, type[Batch]] = {
+        "slurm": slurm.Slurm,
+        "torque": torque.Torque,
+        "openpbs": openpbs.OpenPbs,
+        "htcondor": htcondor.HtCondor,
+    }
     if system not in kinds:
         raise errors.BadArgument(what="batch system", value=system, why=f"not one of {', '.join(SYSTEMS)}")
     return kinds[system](options, run)
