@@ -224,7 +224,7 @@ def test_level_1_a_key_of_the_image(world: World) -> None:
         words = (
             "env",
             f"VAF_HEAD={HEAD}",
-            f"VAF_HEAD_KEY={host_key}",
+            f"VAF_HEAD_PUBLIC_KEY={host_key}",
             "/usr/libexec/vafnebula/join",
             "ask",
             "1",

@@ -42,7 +42,7 @@ def test_the_head_is_found_once_it_has_published(tmp_path: Path) -> None:
         server.vms[40].user["VAF_ADDRESS"] = "10.9.9.9"  # not an address that OpenNebula gave to it
         with pytest.raises(NotYet):
             ask.find({}, gate)
-    assert ask.find({"VAF_HEAD": "head.example", "VAF_HEAD_KEY": KEY}, None) == Head("head.example", KEY)
+    assert ask.find({"VAF_HEAD": "head.example", "VAF_HEAD_PUBLIC_KEY": KEY}, None) == Head("head.example", KEY)
     with pytest.raises(Unanswered):
         ask.find({}, None)
 
