@@ -12,7 +12,7 @@ known "$(hostname)" "$ETH0_IP"
 # The key with which tokens are signed is made here, and never leaves.
 install -d -m 0700 /etc/condor/passwords.d
 [ -s /etc/condor/passwords.d/POOL ] ||
-	head -c 64 /dev/urandom | replace /etc/condor/passwords.d/POOL 0600 root:root
+	head -c 64 /dev/urandom | base64 -w 0 | replace /etc/condor/passwords.d/POOL 0600 root:root
 if {
 	cat "$LIB/head.conf"
 	printf 'CONDOR_HOST = %s\nNETWORK_HOSTNAME = %s\n' "$ETH0_IP" "$(hostname)"

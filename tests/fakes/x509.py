@@ -60,7 +60,7 @@ class Ca:
     ) -> tuple[str, str]:
         """Certificate and key of `subject` (in openssl's slash form); `end` may be past."""
         extension = ["-addext", f"subjectAltName={san}"] if san else []
-        self._openssl("req", *self._key(name, key), "-subj", subject, "-out", f"{name}.csr", *extension)
+        self._openssl("req", "-utf8", *self._key(name, key), "-subj", subject, "-out", f"{name}.csr", *extension)
         dates = ["-startdate", "20200101000000Z", "-enddate", end]
         self._openssl("ca", "-batch", "-preserveDN", "-notext", "-in", f"{name}.csr", "-out", f"{name}.pem", *dates)
         return str(self.home / f"{name}.pem"), str(self.home / f"{name}.key")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -165,7 +164,23 @@ class Machines:
         log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         log.bind(str(shared / "log"))
         (shared / "log").chmod(0o666)
-        command = ["unshare", "-m", "-u", "-i", "-n", "-p", "-f", "--kill-child=KILL", "sh", "-c", _INIT, "sh"]
+        command = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "-m",
+            "-u",
+            "-i",
+            "-n",
+            "-p",
+            "-f",
+            "--kill-child=KILL",
+            "sh",
+            "-c",
+            _INIT,
+            "sh",
+        ]
         keeper = subprocess.Popen([*command, name, str(shared)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         machine = self.machines[name] = Machine(name, address, shared, keeper, log)
         threading.Thread(target=machine.listen, daemon=True).start()
@@ -203,7 +218,3 @@ def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < end, "did not happen in time"
         time.sleep(0.05)
-
-
-NEEDED = ("slurmctld", "slurmd", "munged", "sshd", "blkid")
-MISSING = [name for name in NEEDED if not shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")]

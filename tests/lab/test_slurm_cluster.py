@@ -224,7 +224,7 @@ def test_level_1_a_key_of_the_image(world: World) -> None:
         words = (
             "env",
             f"VAF_HEAD={HEAD}",
-            f"VAF_HEAD_KEY={host_key}",
+            f"VAF_HEAD_PUBLIC_KEY={host_key}",
             "/usr/libexec/vafnebula/join",
             "ask",
             "1",
@@ -245,6 +245,7 @@ def test_level_1_a_key_of_the_image(world: World) -> None:
     assert "vaf-172-16-1-14" in world.head.sh("scontrol show node -o")
     late.sh("rm /var/lib/vafnebula/id")  # another worker that took over the address
     assert "the name vaf-172-16-1-14 is taken by another worker" in ask()
+    assert "refused address=172.16.1.14 why='the name vaf-172-16-1-14 is taken" in audit(world)[-1]
     late.run("ip", "addr", "add", "172.16.2.14/16", "dev", "eth0")
     late.run("ip", "route", "add", HEAD, "dev", "eth0", "src", "172.16.2.14")
     assert "Permission denied" in ask()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
 from vafnebula import config, errors, units
+from vafnebula.access.settings import Settings as Access
+from vafnebula.cli import main
 from vafnebula.config import FRONTEND, OPTIONS
+from vafnebula.context import start
+from vafnebula.join.settings import Settings as Join
 from vafnebula.node.isolation import settings as isolation
 
 STORAGE = (Path(__file__).parents[2] / "docs/storage.md").read_text()
@@ -78,12 +85,6 @@ def test_every_action_of_the_driver_is_in_the_table_of_buttons() -> None:
     assert [a for a in actions if a not in quiet and f"`{a}`" not in table] == []
 
 
-@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda p: p.name)
-def test_links_between_documents_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
-        assert (path.parent / target).exists(), target
-
-
 def test_the_kinds_of_findings_are_explained() -> None:
     kinds = set(re.findall(r'Finding\(\s*view\.host, "([a-z -]+)"|Finding\(host, "([a-z -]+)"', FSCK.read_text()))
     text = (DOCS / "operations.md").read_text()
@@ -102,3 +103,54 @@ def test_the_man_pages_are_those_of_the_command_line(tmp_path: Path) -> None:
     make.write(tmp_path)
     there = {p.name: p.read_text() for p in (DOCS / "man").glob("*.1")}
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == there
+
+
+# --- pages
+
+PAGES = sorted([*DOCS.glob("*.md"), DOCS.parent / "README.md"])
+
+
+@pytest.mark.parametrize(("file", "kind"), [("access.md", Access), ("clusters.md", Join)])
+def test_every_key_of_a_file_is_documented_with_its_default(file: str, kind: Any) -> None:
+    text = (DOCS / file).read_text()
+    rows = [
+        [re.findall("`([^`]*)`", cell) for cell in line.split("|")[1:3]] for line in text.splitlines() if "| `" in line
+    ]
+    said = {key: defaults[i] if i < len(defaults) else "" for keys, defaults in rows for i, key in enumerate(keys)}
+    for field in dataclasses.fields(kind):
+        default = "" if field.default is dataclasses.MISSING else str(field.default)
+        assert said.get(field.name) == default, field.name
+
+
+@pytest.mark.parametrize("path", PAGES, ids=[p.name for p in PAGES])
+def test_links_lead_to_something(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=[p.name for p in PAGES])
+def test_commands_exist(path: Path) -> None:
+    """Every `vafnebula x y --option` of the documents is one that click knows."""
+    for line in path.read_text().splitlines():
+        for words in re.findall(r"vafnebula((?: [a-z]+)+(?: [^`#|]*)?)", line):
+            command, given = walk(main, words.split())
+            known = {option for parameter in command.params for option in parameter.opts}
+            for option in (w.split("=")[0].strip(",;:()") for w in given if w.startswith("--")):
+                assert option in {*known, "--help"}, f"{words}: {option}"
+
+
+def walk(command: click.Command, words: list[str]) -> tuple[click.Command, list[str]]:
+    while isinstance(command, click.Group) and words:
+        below = command.get_command(click.Context(command), words[0])
+        if below is None:
+            break
+        command, words = below, words[1:]
+    return command, words if not isinstance(command, click.Group) else []
+
+
+@pytest.mark.parametrize("kind", start.SELF_JOINING)
+def test_every_file_of_a_cluster_is_in_the_documents(kind: str) -> None:
+    text = (DOCS / "clusters.md").read_text()
+    assert kind in text
+    for file in (start.CHECKOUT / kind).iterdir():
+        assert file.name in text or file.name.endswith(".j2"), file

@@ -1,4 +1,5 @@
-"""A certificate's subject as one unambiguous text: RFC 4514, as `openssl x509 -subject -nameopt RFC2253` prints it.
+"""A certificate's subject as one unambiguous text: RFC 4514, as `openssl x509 -subject -nameopt
+RFC2253,-esc_msb,utf8` prints it.
 
 The Grid's own /C=IT/CN=... is not used: a name that holds `/CN=root` would read as two.
 """

@@ -27,7 +27,12 @@ put() { # put PATH MODE DECODER...: standard input becomes PATH in one step
 }
 """
 
-_ENVIRONMENT = """context=$(mktemp -d)
+_ENVIRONMENT = """again=/var/lib/cloud/scripts/per-boot/50-vafnebula # cloud-init runs user data once, and these at boot
+if [ "$0" != "$again" ]; then
+\tmkdir -p "$(dirname "$again")"
+\tinstall -m 0700 "$0" "$again"
+fi
+context=$(mktemp -d)
 mount -o ro /dev/disk/by-label/CONTEXT "$context" # cloud-init does not hand the variables on
 set -a
 . "$context/context.sh"

@@ -1,7 +1,7 @@
 """ask: a worker's side, one attempt.  Run again until it succeeds, and after every boot: it changes nothing then.
 
 The head is the VM of role `head` in this service that published its host key; or the one that VAF_HEAD and
-VAF_HEAD_KEY name.  A head with another host key is never spoken to.
+VAF_HEAD_PUBLIC_KEY name.  A head with another host key is never spoken to.
 """
 
 from __future__ import annotations
@@ -80,10 +80,12 @@ def number(state: Path) -> str:
 
 def find(environment: Mapping[str, str], gate: Gate | None) -> Head:
     """The head of this worker's cluster.  Raises NotYet when it has not come up, Unanswered."""
-    address, key = environment.get("VAF_HEAD", ""), well_formed(environment.get("VAF_HEAD_KEY", ""))
+    address, key = environment.get("VAF_HEAD", ""), well_formed(environment.get("VAF_HEAD_PUBLIC_KEY", ""))
     if not (address and key):
         if gate is None:
-            raise Unanswered(what="the context", why="VAF_HEAD and VAF_HEAD_KEY are not set, and there is no OneGate")
+            raise Unanswered(
+                what="the context", why="VAF_HEAD and VAF_HEAD_PUBLIC_KEY are not set, and there is no OneGate"
+            )
         address, key = _published(gate.vms())
     if not _HEAD.fullmatch(address):
         raise errors.BadArgument(what="address of the head", value=address, why="it is none")

@@ -166,6 +166,15 @@ def test_a_good_certificate_without_account(site: Site, subject: str) -> None:
     assert "has no account here" in said
 
 
+def test_the_subject_is_written_as_openssl_writes_it(site: Site) -> None:
+    who = site.ca.issue("odd", '/DC=test/O=a\\+b;c/CN= Zoë, "x" <y>\\\\z')
+    options = ["-noout", "-subject", "-nameopt", "RFC2253,-esc_msb,utf8"]
+    done = subprocess.run(["openssl", "x509", *options, "-in", who[0]], check=True, capture_output=True, text=True)
+    subject = done.stdout.strip().removeprefix("subject=")
+    assert "Zoë" in subject
+    assert f"but {subject} has no account" in site.ask(who)[1]
+
+
 @pytest.mark.parametrize(
     "body",
     [

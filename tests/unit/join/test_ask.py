@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.oned import free_port
 from tests.fakes.onegate import FakeVm, OneGate
+from tests.fakes.site import Site
 from vafnebula import errors
 from vafnebula.join import api, ask, onegate, vms
 from vafnebula.join.ask import Head, NotYet
@@ -42,7 +44,7 @@ def test_the_head_is_found_once_it_has_published(tmp_path: Path) -> None:
         server.vms[40].user["VAF_ADDRESS"] = "10.9.9.9"  # not an address that OpenNebula gave to it
         with pytest.raises(NotYet):
             ask.find({}, gate)
-    assert ask.find({"VAF_HEAD": "head.example", "VAF_HEAD_KEY": KEY}, None) == Head("head.example", KEY)
+    assert ask.find({"VAF_HEAD": "head.example", "VAF_HEAD_PUBLIC_KEY": KEY}, None) == Head("head.example", KEY)
     with pytest.raises(Unanswered):
         ask.find({}, None)
 
@@ -101,3 +103,12 @@ def test_the_api_shows_this_owners_vms_only() -> None:
     assert (vm.id, vm.role, vm.running, vm.addresses, vm.vcpu) == (7, "worker", True, ("172.16.1.11",), 4)
     with pytest.raises(ValueError, match="document type"):
         api.read(b"<!DOCTYPE x []><VM_POOL/>", site)
+
+
+def test_the_api_over_the_wire() -> None:
+    site = Settings(cluster="c", batch="slurm", network="172.16.1.0/24", owner="vaf")
+    with Site() as server:
+        server.vms = [POOL.decode().partition(">")[2].rpartition("<")[0]]
+        assert [vm.id for vm in api.Api(server.url, "vaf:secret").vms(site)] == [7]
+    with pytest.raises(Unanswered):
+        api.Api(f"http://127.0.0.1:{free_port()}/RPC2", "vaf:secret").vms(site)
