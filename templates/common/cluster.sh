@@ -130,6 +130,8 @@ let_in() {
 		vafreg ALL=(root) NOPASSWD: $LIB/join batch has *, $LIB/join batch add *
 	END
 	if replace /etc/ssh/sshd_config.d/50-vafnebula-join.conf 0644 root:root <<-END; then
+		# many workers may come at once
+		MaxStartups 60:30:200
 		Match User vafreg
 		    AuthenticationMethods publickey
 		    AuthorizedKeysFile /etc/vafnebula/join_keys

@@ -1,6 +1,7 @@
 """templates/torque and templates/htcondor, run: everything is real but the batch systems, which Debian does not have.
 
-Their commands are programs here that record what they were asked and answer in their system's words.
+Their commands are programs here that record what they were asked and answer in their system's words; so are those of
+CVMFS, and NFS's, which this kernel may not have.
 """
 
 from __future__ import annotations
@@ -26,8 +27,13 @@ echo "$(basename "$0") $*" >>/shared/calls
 nodes=/shared/nodes
 touch $nodes
 """
+SOFTWARE = {
+    "torque": "cvmfs alice.cern.ch,sft.cern.ch http://squid.example:3128",
+    "htcondor": "nfs4 head:/srv/software",
+}
 PROGRAMS = {
     "torque": {
+        "cvmfs_config": COMMAND,
         "pbs_server": DAEMON,
         "pbs_sched": DAEMON,
         "pbs_mom": DAEMON,
@@ -39,6 +45,8 @@ PROGRAMS = {
         "qstat": COMMAND + 'echo "$2 0 0 0 0 0 0 0 Active"\n',
     },
     "htcondor": {
+        "exportfs": COMMAND,
+        "mount.nfs4": COMMAND + 'mount -t tmpfs none "$2"\n',
         "condor_master": DAEMON,
         "condor_token_create": COMMAND + 'echo "token of $2"\n',
         "condor_status": COMMAND + "case $* in *collector*) echo head ;; esac\n",
@@ -67,7 +75,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     directory = tmp_path_factory.mktemp(kind)
     start.init(kind, directory / "definition")
     definition = directory / "definition/cluster.yaml"
-    definition.write_text(definition.read_text().replace("nfs4 head:/srv/software", "none"))
+    definition.write_text(definition.read_text().replace("nfs4 head:/srv/software", SOFTWARE[kind]))
     vms = [FakeVm(40, "head", HEAD, "t-40"), FakeVm(41, "worker", W1, "t-41")]
     with (
         loop_device(directory / "scratch", "320M", "mkfs.xfs", "-q") as scratch,
@@ -90,7 +98,8 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def equip(machine: Machine, kind: str) -> None:
     machine.sh("useradd --system condor")
     for name, text in PROGRAMS[kind].items():
-        machine.write(f"/usr/local/bin/{name}", text, "0755")
+        place = "/usr/sbin" if name.startswith("mount.") else "/usr/local/bin"
+        machine.write(f"{place}/{name}", text, "0755")
 
 
 def calls(machine: Machine) -> str:
@@ -125,3 +134,17 @@ def test_the_switch_asks_for_the_head(cluster: tuple[str, World]) -> None:
     for program in ("qstat", "condor_status"):
         world.w1.write(f"/usr/local/bin/{program}", "#!/bin/sh\nexit 1\n", "0755")
     assert world.w1.run("/usr/libexec/vafnebula/alive", check=False).returncode != 0
+
+
+def test_the_software_area(cluster: tuple[str, World]) -> None:
+    kind, world = cluster
+    if kind == "torque":
+        assert calls(world.w1).count("cvmfs_config setup\n") == 1
+        text = world.w1.sh("cat /etc/cvmfs/default.local")
+        assert "CVMFS_REPOSITORIES=alice.cern.ch,sft.cern.ch\nCVMFS_HTTP_PROXY='http://squid.example:3128'\n" in text
+    else:
+        assert (
+            world.head.sh("cat /etc/exports.d/software.exports") == "/srv/software 172.16.1.0/24(ro,no_subtree_check)\n"
+        )
+        assert "exportfs -ra" in calls(world.head)
+        assert calls(world.w1).count(f"mount.nfs4 {HEAD}:/srv/software /software") == 1

@@ -20,15 +20,15 @@ USER = "vafreg"
 
 def lines(settings: Settings, ledger: Ledger, vms: Iterable[Vm], now: float, program: str = PROGRAM) -> Iterator[str]:
     """What sshd shall accept."""
-    for vm in vms:
-        addresses = [a for a in vm.addresses if settings.inside(a)]
-        if not (vm.running and vm.role == settings.role and vm.key and addresses):
-            continue
-        key, since = ledger.seen(vm.id, vm.key, now)
+    able = {vm: [a for a in vm.addresses if settings.inside(a)] for vm in vms if vm.running and vm.key}
+    able = {vm: addresses for vm, addresses in able.items() if addresses and vm.role == settings.role}
+    seen, members = ledger.seen({vm.id: vm.key for vm in able}, now), ledger.members()
+    for vm, addresses in able.items():
+        key, since = seen[vm.id]
         if key != vm.key:
             audit.refused(addresses[0], "its published key is not the first one", vm=vm.id)
             continue
-        member = ledger.member(f"{settings.prefix}-{vm.id}")
+        member = members.get(f"{settings.prefix}-{vm.id}")
         options = ["restrict", f'from="{",".join(addresses)}"', f'command="{program} register {vm.id}"']
         if not (member and member.joined and member.who == fingerprint(key)):
             if now > since + settings.window:

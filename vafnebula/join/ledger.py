@@ -5,6 +5,7 @@ One SQLite file: a crash between two steps leaves a claim that the same worker m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from sqlite3 import Connection
@@ -52,17 +53,21 @@ class Ledger:
         if count >= most:
             raise Refused(f"more than {most} requests within a minute")
 
-    def seen(self, vm: int, key: str, now: float) -> tuple[str, float]:
-        """The key with which VM `vm` was seen first, and when: the first key wins, whatever is published later."""
+    def seen(self, keys: Mapping[int, str], now: float) -> dict[int, tuple[str, float]]:
+        """For each VM of `keys` the key with which it was seen first, and when: whatever is published later, the first
+        one wins."""
+        found: dict[int, tuple[str, float]] = {}
         with self._open() as db:
-            db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (vm, key, now))
-            first, since = db.execute("SELECT key, since FROM seen WHERE vm = ?", (vm,)).fetchone()
-        return str(first), float(since)
+            for vm, key in keys.items():
+                db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (vm, key, now))
+                found[vm] = db.execute("SELECT key, since FROM seen WHERE vm = ?", (vm,)).fetchone()
+        return found
 
-    def member(self, name: str) -> Member | None:
+    def members(self) -> dict[str, Member]:
+        """All that have a name, by name."""
         with self._open() as db:
-            row = db.execute("SELECT * FROM member WHERE name = ?", (name,)).fetchone()
-        return Member(row[0], row[1], row[2], row[3], bool(row[4])) if row else None
+            rows = db.execute("SELECT * FROM member").fetchall()
+        return {row[0]: Member(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows}
 
     def claim(self, name: str, who: str, address: str, now: float) -> Member:
         """Take `name` if nobody has it; whoever has it then."""

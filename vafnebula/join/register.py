@@ -68,11 +68,13 @@ def _asked(settings: Settings, ledger: Ledger, vms: list[Vm], address: str, numb
     vm = the_one(vms, settings.role, address)
     if number is None or vm.id != number:
         raise Refused(f"the key belongs to VM {number}, the address to VM {vm.id}")
-    key, since = ledger.seen(vm.id, vm.key, now)
-    if not key or key != vm.key:
+    if not vm.key:
+        raise Refused(f"VM {vm.id} has published no key")
+    key, since = ledger.seen({vm.id: vm.key}, now)[vm.id]
+    if key != vm.key:
         raise Refused(f"VM {vm.id} was first seen with another key")
     caller = Caller(f"{settings.prefix}-{vm.id}", vm.fingerprint, address)
-    member = ledger.member(caller.name)
+    member = ledger.members().get(caller.name)
     if now > since + settings.window and not (member and member.joined and member.who == caller.who):
         raise Refused(f"VM {vm.id} was first seen more than {settings.window} s ago")
     return caller
