@@ -25,6 +25,7 @@ from vafnebula.bench import record, rounds, scaletext
 from vafnebula.bench.record import Record
 from vafnebula.scale import simulate
 from vafnebula.scale.batch import Batch, BatchView, slurm, torque
+from vafnebula.scale.calm import undisturbed
 from vafnebula.scale.cloud import Cloud, Seen
 from vafnebula.scale.decide import decide
 from vafnebula.scale.events import Bell, Timing
@@ -247,7 +248,8 @@ def cycles(tell: Tell) -> list[Record]:
 
 def _observed(batch: Batch) -> float:
     began = time.process_time()
-    batch.observe()
+    with undisturbed():
+        batch.observe()
     return time.process_time() - began
 
 
