@@ -272,6 +272,8 @@ def _node(keys: Mapping[str, str], load: Mapping[str, int]) -> Node | None:
 
 def _gpus(text: str) -> tuple[int, set[str]]:
     """`gpu:tesla:2(S:0),nic:1` -> 2, {gpu:tesla}."""
+    if "gpu" not in text:
+        return 0, set()
     count, kinds = 0, set()
     for word in re.sub(r"\([^)]*\)", "", text).split(","):
         found = _GPU.fullmatch(word.strip())
