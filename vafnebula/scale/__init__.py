@@ -16,13 +16,14 @@
     policy.py     the policy file (YAML) -> Policy
     batch/        one adapter per batch system: pure parsers and thin commands
     cloud.py      OpenNebula: which VMs are ours, starting, ending; the calls are in one/vms.py
-    loop.py       the cycle; lastlook.py before what cannot be taken back
+    loop.py       the cycle (calm.py: without garbage collector); lastlook.py before what cannot be taken back
       journal.py    lines on disk before the act: memory and audit log;  state.py: what they add up to
     service.py    the daemon: signals, reload, systemd (notify.py)
       events.py     when to look: a socket that anything pokes (poke.py, vmstate.py), logs that are followed (tail.py)
       web.py        pages and API: view.py (what is said), graph.py and history.py (the picture), metrics.py, pages/
       squeeze.py    less CPU for batch VMs beside interactive ones, through virsh.py
-    simulate.py   the real decide against a simulated cloud and queue; world.py, trace.py, threshold.py (the baseline)
+    simulate.py   the real decide against a simulated cloud and queue; world.py, trace.py, threshold.py (the
+                  baseline), plot.py
 
 A cycle, whoever drives it: observe batch and cloud -> Snapshot -> decide -> journal -> act -> outcome -> journal.
 Words: supply is what ready VMs offer, demand what eligible waiting jobs need; a shape is what a job needs of one

@@ -140,5 +140,6 @@ def cheapest(
     for t, offer in options:
         vms = vms_for(group, jobs, offer, rooms)
         if vms is not None and offer.holds(group.shape):
-            priced.append((vms * t.price, t.price, t.name, (t, offer)))
-    return [p[3] for p in sorted(priced, key=lambda p: p[:3])]
+            idle_gpus = offer.gpus if not group.shape.gpus else 0
+            priced.append((vms * t.price, idle_gpus, t.price, t.name, (t, offer)))
+    return [p[4] for p in sorted(priced, key=lambda p: p[:4])]

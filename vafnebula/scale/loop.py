@@ -18,6 +18,7 @@ from vafnebula import errors, log
 from vafnebula.scale import lastlook
 from vafnebula.scale import state as states
 from vafnebula.scale.batch import Batch
+from vafnebula.scale.calm import undisturbed
 from vafnebula.scale.cloud import Cloud, Seen, happened
 from vafnebula.scale.decide import decide
 from vafnebula.scale.journal import Journal
@@ -85,6 +86,10 @@ class Scaler:
 
     def cycle(self, by: Sequence[str] = ()) -> Report:
         """Look, decide, do.  Raises NotWritten when the journal cannot be written: then nothing was done."""
+        with undisturbed():
+            return self._cycle(by)
+
+    def _cycle(self, by: Sequence[str]) -> Report:
         began = time.monotonic()
         seen = self.cloud.look()
         snapshot = self._observe(seen)

@@ -31,6 +31,7 @@ VERBS: dict[str, type[Any]] = {
     "terminate": Terminate,
     "remove": RemoveNode,
 }
+_FORMS: dict[str, TypeAdapter[Any]] = {verb: TypeAdapter(kind) for verb, kind in VERBS.items()}
 ABSENCE = 3600.0
 """Seconds without a look after which VMs that are gone are simply gone."""
 
@@ -95,9 +96,9 @@ def written(action: Action) -> dict[str, Any]:
 
 def action_of(line: Mapping[str, Any]) -> Action:
     """The action of what `written` gave.  Raises ValueError."""
-    kind = VERBS[line["verb"]]
+    form = _FORMS[line["verb"]]
     fields = {k: v for k, v in line.items() if k not in ("verb", "act", "at")}
-    made: Action = TypeAdapter(kind).validate_python(fields)
+    made: Action = form.validate_python(fields)
     return made
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from vafnebula import errors
 from vafnebula.one.vms import Listed
+from vafnebula.scale.cloud import ACTIVE
 from vafnebula.scale.decide import Decision
 from vafnebula.scale.journal import Record
 from vafnebula.scale.loop import Report
@@ -42,7 +43,7 @@ def monitor(vms: Iterable[Listed], rows: Sequence[Row], state: State) -> list[tu
     known = {row.vm: row for row in rows}
     hosts: dict[str, list[dict[str, Any]]] = {}
     for vm in sorted(vms, key=lambda v: (v.host, v.id)):
-        if not vm.host:
+        if not vm.host or vm.state != ACTIVE:
             continue
         row = known.get(vm.id)
         squeezed = state.squeezed.get(vm.id)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vafnebula.one.vms import Unanswered
 from vafnebula.scale.batch import BatchView
 from vafnebula.scale.cloud import Seen
 from vafnebula.scale.journal import Journal
@@ -66,14 +68,18 @@ class Work:
 
 @dataclass
 class Farm:
-    """`now` moves by `pass_time`.  One job fills one VM."""
+    """`now` moves by `pass_time`.  One job fills one VM.
+
+    With `silences`, one start in four gets no answer: it was made, or will be in a few seconds, or never.
+    """
 
     now: float = 1_000_000.0
     fuse: Fuse = field(default_factory=Fuse)
     machines: dict[int, Machine] = field(default_factory=dict)
     work: list[Work] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
-    late_answers: int = 0
+    silences: random.Random | None = None
+    late: list[tuple[float, Start]] = field(default_factory=list)
 
     def submit(self, count: int, seconds: float = 60.0) -> None:
         for _ in range(count):
@@ -93,7 +99,16 @@ class Farm:
     def waiting(self) -> list[Work]:
         return [w for w in self.work if not w.done and w.host is None]
 
+    def _make(self, action: Start) -> Machine:
+        machine = Machine(len(self.machines) + 1, action, self.now)
+        self.machines[machine.id] = machine
+        return machine
+
     def _run(self) -> None:
+        for due, action in list(self.late):
+            if due <= self.now:
+                self.late.remove((due, action))
+                self._make(action)
         for w in self.work:
             if w.host is not None and not w.done:
                 if self.machines[w.host].over:
@@ -174,8 +189,15 @@ class Farm:
     def start(self, action: Start) -> int:
         self.fuse.burn()
         self.calls.append(action.request)
-        machine = Machine(len(self.machines) + 1, action, self.now)
-        self.machines[machine.id] = machine
+        if self.silences is not None and self.silences.random() < 0.25:
+            fate = self.silences.choice(["made", "late", "never"])
+            if fate == "made":
+                self._make(action)
+            elif fate == "late":
+                self.late.append((self.now + 3, action))
+            self.fuse.burn()
+            raise Unanswered(where="here", method="one.template.instantiate", why="timed out", advice="see oned.log")
+        machine = self._make(action)
         self.fuse.burn()
         return machine.id
 

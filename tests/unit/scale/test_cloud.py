@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,9 @@ from vafnebula.units import MIB
 def one() -> Iterator[OpenNebula]:
     with OpenNebula({5: Kind("worker", vcpu=2, memory=2048), 6: Kind("big")}) as world:
         yield world
+
+
+DATA = Path(__file__).parents[2] / "data/vm"
 
 
 def client(one: OpenNebula, timeout: float = 10.0) -> Client:
@@ -163,6 +167,26 @@ def test_only_the_leader_leads(one: OpenNebula, raft: int, leads: bool) -> None:
 def test_states(state: int, lcm: int, word: str) -> None:
     assert state_of(state, lcm) == word
     assert state_of(ACTIVE, RUNNING) == "running"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "state", "host"),
+    [
+        ("vm-running", "running", "node1"),
+        ("vm-running-after-attach", "running", "node1"),
+        ("vm-hold", "other", ""),
+        ("vm-poweroff-with-snapshots", "other", "node2"),
+        ("vm-undeployed", "other", "node2"),
+    ],
+)
+def test_what_oned_really_sent(one: OpenNebula, recorded: str, state: str, host: str) -> None:
+    document = (DATA / f"{recorded}.xml").read_text()
+    one._vmpool_infoextended = lambda *a: f"<VM_POOL>{document}</VM_POOL>"  # type: ignore[method-assign]
+    one._server.register_function(one._serve("vmpool.infoextended"), "one.vmpool.infoextended")
+    (vm,) = Cloud(client(one), ["batch"], everyone=True).look().all
+    assert (state_of(vm.state, vm.lcm), vm.owner, vm.host) == (state, "oneadmin", host)
+    assert vm.memory == 128 * MIB
+    assert vm.cpu == 0.1
 
 
 @pytest.mark.parametrize("pattern", ["worker", "{pool}", "{vm!r:{x}}-{vm}", "{0}", "a b {vm}", "vaf_{vm};"])

@@ -42,6 +42,6 @@ def test_the_loop_looks_before_it_ends_what_it_could_not_drain(tmp_path: Path) -
         farm.pass_time(5)
     assert farm.work[0].host == 1
     late = Terminate(1, "vaf-1", "batch", "r", True, "late")
-    assert made._act([late]) == {"terminate:1": "1 jobs are on its node by now"}
+    assert made._act([late], farm.now) == {"terminate:1": "1 jobs are on its node by now"}
     assert not farm.machines[1].over
     made.journal.close()

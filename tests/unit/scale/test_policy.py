@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from textwrap import dedent
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vafnebula.scale import policy
-from vafnebula.scale.model import Quota, Shape, Timers
+from vafnebula.scale.model import Policy, Quota, Shape, Timers
+from vafnebula.scale.policy import PoolSection
 from vafnebula.units import GIB
 
 GOOD = """\
@@ -59,3 +64,19 @@ def test_what_is_wrong_is_said_with_its_line(good: str, bad: str, says: str) -> 
 def test_any_text_is_a_policy_or_one_clear_error(text: str) -> None:
     with pytest.raises(policy.BadPolicy):
         policy.parse(text)
+
+
+def test_the_policy_in_the_docs_is_one_and_its_timers_are_the_defaults() -> None:
+    text = (Path(__file__).parents[3] / "docs/scaling.md").read_text()
+    shown = text[text.index("    batch:\n      system: slurm ") : text.index("\n\n`features` are what")]
+    made = policy.parse(dedent(shown))
+    assert made.timers.over(Timers()) == Timers()
+    assert set(PoolSection.model_fields) == {"limits", "min_vms", "warm_vms", "templates", "timers"}
+    assert made.pools["workers"].templates[1].features == ("a100",)
+
+
+def test_the_tuning_is_the_policys_own() -> None:
+    assert policy.parse(GOOD).policy() == replace(
+        policy.parse(GOOD).policy(),
+        **{f.name: f.default for f in fields(Policy) if f.default is not MISSING and f.name != "quota"},
+    )

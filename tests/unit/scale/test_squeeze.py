@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +57,9 @@ class World:
         self.path = path
 
     def __getitem__(self, domain: str) -> dict[str, Any]:
-        return dict(json.loads(self.path.read_text())[domain])
+        with self.path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            return dict(json.load(file)[domain])
 
     def put(self, **domains: dict[str, Any]) -> None:
         world = json.loads(self.path.read_text()) if self.path.exists() else {}

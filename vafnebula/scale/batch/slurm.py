@@ -12,6 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 
 from vafnebula import errors, process
 from vafnebula.scale.batch import BatchView, Run
@@ -111,12 +112,12 @@ def parse(queue: bytes, nodes: bytes, *, memory_counts: bool = True) -> BatchVie
 
 def parse_jobs(text: bytes, *, memory_counts: bool = True) -> tuple[tuple[Job, ...], str]:
     """`squeue -h -a -O FORMAT`.  Returns jobs, one per array element, and what was not understood, '' for nothing."""
-    rows, trouble = [], ""
+    rows, trouble, width = [], "", len(FIELDS) + 1
     for line in text.decode(errors="replace").split("\n"):
-        if not line.strip():
-            continue
         row = line.split(SEPARATOR)
-        if len(row) != len(FIELDS) + 1:
+        if len(row) != width:
+            if not line.strip():
+                continue
             trouble = f"squeue printed a line that is not a job: {errors.one_line(line, 60)}"
             continue
         rows.append(row)
@@ -146,12 +147,7 @@ def _jobs(row: list[str], shape: Shape, running: Counter[str]) -> list[Job] | No
         return [Job(ident, shape, "running", nodes, "", since, hosts(row[9]), row[14])]
     if state not in WAITING:
         return [] if state.isupper() else None
-    why = reason
-    if row[11] not in ("", "(null)"):
-        why = f"it asks for node {row[11]}"
-    elif row[12] not in ("", "(null)"):
-        why = f"it waits for reservation {row[12]}"
-    helped = why.split(",")[0].split("(")[0].strip() in HELPED
+    why, helped = _waits(reason, row[11], row[12])
     base, _, array = ident.partition("_")
     if not array.startswith("["):
         return [Job(ident, shape, "waiting" if helped else "held", nodes, why, since, (), row[14])]
@@ -166,6 +162,16 @@ def _jobs(row: list[str], shape: Shape, running: Counter[str]) -> list[Job] | No
         word = why if i < free or not helped else f"the array's limit of {limit} at a time"
         made.append(Job(f"{base}_{number}", shape, "waiting" if may else "held", nodes, word, since, (), row[14]))
     return made
+
+
+@lru_cache(maxsize=1024)
+def _waits(reason: str, asked: str, reservation: str) -> tuple[str, bool]:
+    """What a pending job waits for, and whether a VM could help."""
+    if asked not in ("", "(null)"):
+        return f"it asks for node {asked}", False
+    if reservation not in ("", "(null)"):
+        return f"it waits for reservation {reservation}", False
+    return reason, reason.split(",")[0].split("(")[0].strip() in HELPED
 
 
 def _shape(needs: tuple[str, ...], *, memory_counts: bool) -> Shape | None:
@@ -266,6 +272,8 @@ def _node(keys: Mapping[str, str], load: Mapping[str, int]) -> Node | None:
 
 def _gpus(text: str) -> tuple[int, set[str]]:
     """`gpu:tesla:2(S:0),nic:1` -> 2, {gpu:tesla}."""
+    if "gpu" not in text:
+        return 0, set()
     count, kinds = 0, set()
     for word in re.sub(r"\([^)]*\)", "", text).split(","):
         found = _GPU.fullmatch(word.strip())
