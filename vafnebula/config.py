@@ -55,6 +55,12 @@ def _absolute(text: str) -> str:
     return text
 
 
+def _word(text: str) -> str:
+    if not all(c.isalnum() or c in "._-" for c in text):
+        raise ValueError("must be a host name")
+    return text
+
+
 @dataclass(frozen=True)
 class Option:
     parse: Callable[[str], object]
@@ -73,6 +79,7 @@ OPTIONS: dict[str, Option] = {
     "cache_min_age": Option(_number(0, 31_536_000), "seconds since its last use before a cached image may be evicted"),
     "verify": Option(_yes_no, "read every filled origin back and compare it with the image"),
     "copy_streams": Option(_number(1, 8), "reads in flight while an image is copied"),
+    "dead_source": Option(_choice("refuse", "recreate"), "disks of a host that is taken for dead, in a migration"),
     "lock_wait": Option(_number(1, 86_400), "seconds an action waits for another on the same disk"),
     "lock_dir": Option(_absolute, "directory of the lock files on the nodes"),
 }
@@ -81,6 +88,7 @@ FRONTEND: dict[str, Option] = {
     "python": Option(_absolute, "the nodes' Python interpreter, 3.9 or newer"),
     "api_timeout": Option(_number(1, 600), "seconds for one answer of OpenNebula's API"),
     "connect_timeout": Option(_number(1, 600), "seconds for ssh to reach a node"),
+    "name": Option(_word, "HOSTNAME of oned.conf, where it is set; else the machine's own name counts"),
 }
 
 
@@ -90,6 +98,7 @@ class Site:
 
     default: Settings = field(default_factory=Settings)
     per_sds: dict[int, Settings] = field(default_factory=dict)
+    name: str = ""
     remote_dir: str = "/var/tmp/one"  # noqa: S108  OpenNebula's own default
     python: str = "/usr/bin/python3"
     api_timeout: int = 30

@@ -19,6 +19,7 @@
     │   ├── NoVolumeGroup      the node has no VG for this system datastore
     │   ├── NoThinPool         the VG has no usable thin pool
     │   ├── NoDelta            what changed between two snapshots cannot be told
+    │   ├── CannotMigrate      this OpenNebula, mode or datastore cannot do it: another way is named
     │   └── NotOurs            a volume or link that we did not make stands in the way
     ├── HostError        the node, now: wait, free something, repair
     │   ├── NoRoom             VG or thin pool is too full
@@ -28,6 +29,8 @@
     │   ├── VolumeExists       a volume of that name is already there
     │   ├── ImageChanged       the source changed while it was copied
     │   ├── CopyFailed         a copy was short, failed or did not compare equal
+    │   ├── NotCopied          a source may not go, because its copy is not there
+    │   ├── SourceDead         a disk cannot be had from a host that is taken for dead
     │   ├── BrokenSnapshot     a thick snapshot overflowed: its content is lost
     │   ├── CommandFailed      a command failed in a way nobody foresaw
     │   ├── SystemRefused      the operating system refused an operation on a file
@@ -148,6 +151,10 @@ class NoDelta(SiteError):
     )
 
 
+class CannotMigrate(SiteError):
+    sentence = "{why}; {advice}"
+
+
 class NotOurs(SiteError):
     sentence = "{what} exists but was not made by vafnebula; remove or rename it by hand after looking at it"
 
@@ -162,7 +169,7 @@ class NoRoom(HostError):
 
 class NoMetadata(HostError):
     sentence = (
-        "metadata of thin pool {pool} is {percent} % full, the limit is {limit} %; "
+        "metadata of thin pool {pool} is {percent} % full, which leaves too little; "
         "extend it: lvextend --poolmetadatasize +128M {pool}"
     )
 
@@ -185,6 +192,14 @@ class ImageChanged(HostError):
 
 class CopyFailed(HostError):
     sentence = "copy of {source} failed: {why}; check disk and datastore of the node, then retry"
+
+
+class NotCopied(HostError):
+    sentence = "{what} of VM {vm} has no complete copy at the destination, so nothing is removed; recover with --retry"
+
+
+class SourceDead(HostError):
+    sentence = "{host} is taken for dead and {why}; {advice}"
 
 
 class BrokenSnapshot(HostError):

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, BinaryIO, cast
 
 from vafnebula import errors
 
@@ -101,6 +102,39 @@ def pipe(producer: Sequence[str], consumer: Sequence[str], *, timeout: float | N
         _check(one)
 
 
+class Piped:
+    """A program that is talked with: `feed` goes to its stdin, `out` comes from its stdout."""
+
+    def __init__(self, argv: Sequence[str], child: subprocess.Popen[bytes]) -> None:
+        self._argv = argv
+        self._child = child
+        self.feed = cast(BinaryIO, child.stdin)
+        self.out = cast(BinaryIO, child.stdout)
+
+    def finish(self, last: bytes = b"") -> Completed:
+        """Close its stdin and wait for its end: the rest of its stdout, behind `last`, and its stderr (short)."""
+        with contextlib.suppress(BrokenPipeError):  # it has ended: why, it says itself
+            self.feed.close()
+        out = last + self.out.read()
+        err = cast(BinaryIO, self._child.stderr).read()
+        return Completed(tuple(self._argv), self._child.wait(), out, err)
+
+
+@contextmanager
+def piped(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Iterator[Piped]:
+    """Run `argv` beside the block; what still runs when the block is left is killed.  Raises CommandFailed."""
+    child = _start(argv, True, env, None, ())
+    try:
+        yield Piped(argv, child)
+    finally:
+        if child.poll() is None:
+            _end(child)
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+
 def _start(
     argv: Sequence[str],
     feed: bool | IO[bytes],
@@ -153,5 +187,6 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.kill()
     for pipe in (child.stdout, child.stderr, child.stdin):
         if pipe is not None:
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # what was not written yet has no reader any more
+                pipe.close()
     child.wait()

@@ -10,12 +10,20 @@ lab_packages='user-mode-linux lvm2 thin-provisioning-tools openssh-server openss
 	python3 python3-venv procps'
 # What single tests and measurements add: a second kernel, real udev, static checks, counting, a batch system, a browser.
 test_packages='qemu-system-x86 qemu-system-common cpio udev shellcheck strace git xorriso
-	slurmctld slurmd slurm-client chromium fonts-dejavu-core'
+	slurmctld slurmd slurm-client munge cloud-init chromium fonts-dejavu-core'
 
 require_root_on_debian() {
 	[ "$(id -u)" -eq 0 ] || die "must run as root: the lab makes namespaces and taps; try sudo $0"
 	command -v apt-get >/dev/null || die "no apt-get here; this verb knows Debian 12 only"
 	family=debian
+}
+
+# Tests want cloud-init's parser.  On a machine that does not use cloud-init it must never run because of us.
+silence_cloud_init() {
+	status=$(dpkg-query -W -f '${db:Status-Status}' cloud-init 2>/dev/null || true)
+	[ "$status" != installed ] || return 0
+	mkdir -p /etc/cloud
+	touch /etc/cloud/cloud-init.disabled
 }
 
 # make_venv EXTRA : .venv with this checkout installed in it; again only when pyproject.toml or EXTRA changed.
@@ -44,6 +52,7 @@ demo() {
 
 run_tests() {
 	require_root_on_debian
+	silence_cloud_init
 	# shellcheck disable=SC2086
 	install_packages $lab_packages $test_packages
 	make_venv test

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from vafnebula.context import start
+
 CHECKOUT = Path(__file__).parents[2]
 PACKAGE = CHECKOUT / "vafnebula"
 CORE = {f"vafnebula.{f.stem}" for f in PACKAGE.glob("*.py") if f.stem != "__init__"} | {"vafnebula"}
@@ -59,6 +61,13 @@ def test_the_node_half_imports_the_core_itself_and_the_standard_library(name: st
     assert [i for i in imports(name) if not standard(i) and not ours(i, "node")] == []
 
 
+@pytest.mark.parametrize("name", below("join"))
+def test_the_program_of_guests_imports_what_travels_with_it(name: str) -> None:
+    """What `init` puts beside a definition, and the standard library."""
+    shipped = {f"vafnebula.{part.removesuffix('.py').replace('/', '.')}" for part in start.PROGRAM}
+    assert [i for i in imports(name) if not standard(i) and i not in {*shipped, "vafnebula.join"}] == []
+
+
 @pytest.mark.parametrize("name", below("tm", "one"))
 def test_the_front_end_half_needs_only_the_standard_library(name: str) -> None:
     """The stubs run under -I -S: with nothing else importable."""
@@ -70,9 +79,15 @@ def test_opennebulas_side_knows_no_consumer(name: str) -> None:
     assert [i for i in imports(name) if not standard(i) and not ours(i, "one")] == []
 
 
-@pytest.mark.parametrize("part", ["tm", "context", "scale"])
-def test_the_three_parts_never_import_each_other(part: str) -> None:
-    others = {"tm", "context", "scale"} - {part}
+@pytest.mark.parametrize("name", below("access"))
+def test_access_needs_only_the_standard_library(name: str) -> None:
+    """sshd starts it for every login, on a system's Python."""
+    assert [i for i in imports(name) if not standard(i) and not ours(i, "access")] == []
+
+
+@pytest.mark.parametrize("part", ["tm", "context", "scale", "join", "access"])
+def test_the_parts_never_import_each_other(part: str) -> None:
+    others = {"tm", "context", "scale", "join", "access"} - {part}
     for name in below(part):
         assert [i for i in imports(name) if any(i.startswith(f"vafnebula.{o}") for o in others)] == [], name
 
@@ -99,7 +114,7 @@ def test_only_one_file_starts_programs(name: str) -> None:
                 assert not node.attr.startswith("exec"), name
 
 
-@pytest.mark.parametrize("part", ["node", "tm", "one"])
+@pytest.mark.parametrize("part", ["node", "tm", "one", "join", "access"])
 def test_the_closure_imports_without_site_packages(part: str) -> None:
     """What a node gets, and what a stub starts: with the directory above our package and nothing else."""
     program = (

@@ -6,15 +6,18 @@ in this process (their argument lists are read strictly), qemu-img is the real o
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tests.fakes.lvm import LOOKING, FakeLvm, written
-from vafnebula import errors, process
-from vafnebula.node import signals
+from vafnebula import errors, process, wire
+from vafnebula.model import Order, Place, Reply
+from vafnebula.node import main, signals
 from vafnebula.node.host import Host
 
 MAKERS = {
@@ -46,6 +49,22 @@ class Fault:
     action: Callable[[], object] = field(default=lambda: None)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What another half had to say: a stream and its reply."""
+
+    out: io.BytesIO
+
+    def reply(self, last: bytes = b"") -> Reply:
+        return _checked(Reply.from_json(last + self.out.read()))
+
+
+def _checked(reply: Reply) -> Reply:
+    if reply.error:
+        raise errors.rebuilt(reply.error, reply.text)
+    return reply
+
+
 class FakeHost(Host):
     """One run of the node half on the node whose LVM is `lvm_of_node`."""
 
@@ -58,6 +77,8 @@ class FakeHost(Host):
         self.formats: list[tuple[str, ...]] = []
         self.copies: list[tuple[str, ...]] = []
         self.read: dict[str, int] = {}  # bytes that dd read, by file
+        self.fed = io.BytesIO()  # what comes behind the order
+        self.sent = io.BytesIO()  # what goes out in front of the reply
         self._dead = False
 
     @property
@@ -171,6 +192,40 @@ class FakeHost(Host):
                     break
         self.read[words["if"]] = self.read.get(words["if"], 0) + copied
         return process.Completed(tuple(argv), 0, b"", b"0+0 records in\n%d bytes copied, 1 s, 1 B/s\n" % copied)
+
+    def receive(self, reader: wire.Reader, path: str, size: int) -> None:
+        with self._step("receive") as cut:
+            if not cut:
+                super().receive(reader, path, size)
+                return
+            with open(path, "r+b") as f:
+                for change in reader.changes():
+                    os.pwrite(f.fileno(), change.data or bytes(change.length), change.offset)
+                    break
+
+    def take_file(self, reader: wire.Reader, head: dict[str, Any], directory: str) -> None:
+        with self._step("take_file"):
+            super().take_file(reader, head, directory)
+
+    def incoming(self) -> io.BytesIO:
+        return self.fed
+
+    def outgoing(self) -> io.BytesIO:
+        return self.sent
+
+    def ask(self, place: Place, order: Order) -> Reply:
+        """Only this node itself can be asked: another datastore of it is as far away as another node."""
+        assert place.host == ""
+        with self._step(f"ask {order.request.verb}"):
+            return _checked(main.answer(order.to_json(), FakeHost(self.node_lvm)))
+
+    @contextmanager
+    def converse(self, place: Place, order: Order) -> Iterator[Told]:  # type: ignore[override]
+        assert place.host == ""
+        with self._step(f"converse {order.request.verb}"):
+            other = FakeHost(self.node_lvm)
+            reply = main.answer(order.to_json(), other)
+            yield Told(io.BytesIO(other.sent.getvalue() + reply.to_json() + b"\n"))
 
     def zero(self, device: str, offset: int, length: int) -> None:
         with self._step("zero"), open(device, "r+b") as f:

@@ -22,6 +22,7 @@ from pathlib import Path
 EXTENT = 4 << 20
 TENANT = (b"old tenant's secret\n" * 205)[:4096]
 FAILED = 5
+METADATA_FULL = 96.0  # LVM wants 4 MiB of them free
 
 _CONFIG = re.compile(
     r"devices\{scan_lvs=0\} backup\{backup=0 archive=0\}"
@@ -62,6 +63,7 @@ class Lv:
     skip: bool = False
     opened: bool = False
     overflowed: bool = False
+    percent: float = 0  # of a classic snapshot's room in use
     ranges: list[str] = field(default_factory=list)
     created: float = field(default_factory=time.time)
 
@@ -154,6 +156,8 @@ class FakeLvm:
 
     def run(self, argv: Sequence[str]) -> tuple[int, bytes, bytes]:
         """Exit code, stdout and stderr of one LVM command."""
+        if argv[0] == "dmsetup":
+            return 1, b"", b"Device does not exist.\n"
         program, options, words, limit = _parse(argv)
         with self.metadata() as vgs:
             try:
@@ -268,8 +272,13 @@ class FakeLvm:
     def _lvextend(self, vgs: dict[str, Vg], options: dict[str, list[str]], words: list[str], limit: int) -> bytes:
         path, *ranges = words
         vg_name, vg, lv = _lv(vgs, [path])
-        assert lv.kind == "thin" or (lv.kind == "linear" and ranges), "only thin volumes grow by themselves"
         size = _bytes(options, "-L")
+        if lv.kind == "snapshot":
+            old = lv.room
+            _allocate(vg_name, vg, lv, size - old)
+            lv.percent, lv.room = lv.percent * old / size, size
+            return b""
+        assert lv.kind == "thin" or (lv.kind == "linear" and ranges), "only thin volumes grow by themselves"
         if size <= lv.size:
             new, old = size // EXTENT, lv.size // EXTENT
             same = f"New size ({new} extents) matches existing size ({old} extents)."
@@ -378,7 +387,8 @@ class FakeLvm:
 
     def _below_threshold(self, vg_name: str, vg: Vg, limit: int) -> None:
         pool = vg.lvs["vaf-thinpool"]
-        if self.used(vg_name, vg) * 100 > limit * pool.size or self.used(vg_name, vg) >= pool.size:
+        full = self.used(vg_name, vg) * 100 > limit * pool.size or self.used(vg_name, vg) >= pool.size
+        if full or vg.metadata >= METADATA_FULL:
             raise Refused(
                 f"Cannot create new thin volume, free space in thin pool {vg_name}/{pool.name} reached threshold."
             )
@@ -420,6 +430,8 @@ class FakeLvm:
     def _percent(self, vg_name: str, vg: Vg, lv: Lv) -> str:
         if lv.kind == "thin-pool":
             return f"{self.used(vg_name, vg) * 100 / lv.size:.2f}"
+        if lv.kind == "snapshot" and lv.active:
+            return f"{lv.percent:.2f}"
         if lv.kind == "thin" and lv.active:
             return f"{self._allocated(vg_name, lv) * 100 / lv.size:.2f}"
         return ""

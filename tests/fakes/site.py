@@ -28,6 +28,8 @@ class Site:
         self.templates: dict[int, tuple[str, str, ET.Element]] = {}
         self.services: dict[int, dict[str, Any]] = {}
         self.vms: list[str] = []
+        self.images: list[tuple[str, str, int, int]] = []
+        self.networks: list[tuple[str, str]] = []
         self.calls: list[str] = []
         self.fail_at = ""
         self._next = 100
@@ -35,7 +37,10 @@ class Site:
         for name in ("templatepool.info", "template.info", "template.allocate", "template.update", "template.delete"):
             self._rpc.register_function(getattr(self, name.replace(".", "_")), f"one.{name}")
         self._rpc.register_function(self.vmpool_infoextended, "one.vmpool.infoextended")
+        self._rpc.register_function(self.imagepool_info, "one.imagepool.info")
+        self._rpc.register_function(self.vnpool_info, "one.vnpool.info")
         self._flow = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._flow.daemon_threads = False  # closing waits for its connections: none is left to the collector
         self._threads = [threading.Thread(target=s.serve_forever, args=(0.01,)) for s in (self._rpc, self._flow)]
 
     @property
@@ -100,6 +105,18 @@ class Site:
 
     def vmpool_infoextended(self, session: str, *_: object) -> list[Any]:
         return [True, f"<VM_POOL>{''.join(self.vms)}</VM_POOL>", 0, -1, 0]
+
+    def imagepool_info(self, session: str, *_: int) -> list[Any]:
+        """Images are (name, owner, TYPE, STATE)."""
+        text = "".join(
+            f"<IMAGE><NAME>{n}</NAME><UNAME>{u}</UNAME><TYPE>{t}</TYPE><STATE>{s}</STATE></IMAGE>"
+            for n, u, t, s in self.images
+        )
+        return [True, f"<IMAGE_POOL>{text}</IMAGE_POOL>", 0, -1, 0]
+
+    def vnpool_info(self, session: str, *_: int) -> list[Any]:
+        text = "".join(f"<VNET><NAME>{n}</NAME><UNAME>{u}</UNAME></VNET>" for n, u in self.networks)
+        return [True, f"<VNET_POOL>{text}</VNET_POOL>", 0, -1, 0]
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         site = self

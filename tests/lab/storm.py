@@ -15,6 +15,7 @@ order, given again, must succeed with the right content and leave no debris.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -35,14 +36,19 @@ VM = 70
 STRIKES = ("fail", "kill", "midway")
 EFFECTS = (
     "lvm", "format", "copy", "zero", "publish", "unlink", "remove_tree", "write_file", "prepare_file", "finish_file",
-    "rename",
+    "rename", "make_directory",
 )  # fmt: skip
 PROGRAMS = ("lvm", "copy", "format")  # the effects that can be struck midway
 LOOKING = ("lvs", "vgs")
+PRESENT = ("mvds", "delete", "snap", "resize", "cpds", "backup", "restore")  # scenarios of disks that are there before
+ONLY = dict.fromkeys(("resize", "backup", "restore", "cpds"), ("kill",))  # the rest is in the unit tests
+HEALED = ("dmsetup",)  # a step whose failure the deed gets over by itself
+PASSING = ("-revert", "-old", "-saveas", "-backup", "-spare")  # endings of volumes that last as long as an action
 
 
 class StruckHost(Host):
-    """A host that is struck at step `at` (from 1, or the first of that name) of a deed; 0 only counts."""
+    """A host that is struck at step `at` of a deed: its number from 1, its name, or the second of a name as `name#2`;
+    0 only counts."""
 
     def __init__(self, at: int | str = 0, strike: str = "fail", halt: bool = False) -> None:
         super().__init__()
@@ -56,7 +62,8 @@ class StruckHost(Host):
         self.step += 1
         self.steps.append(arguments[0][0] if name == "lvm" else name)
         self.kinds.append(name)
-        return self.at in (self.step, self.steps[-1])
+        nth = f"{self.steps[-1]}#{self.steps.count(self.steps[-1])}"
+        return self.at in (self.step, nth, nth.removesuffix("#1"))
 
     def blow(self, name: str, arguments: tuple) -> None:
         if self.strike == "fail":
@@ -124,6 +131,8 @@ class Bench:
         return model.DiskRef(VM, disk, 3, self.sds, self.directory)
 
     def order(self, request: object, host: Host) -> model.Reply:
+        if isinstance(request, model.Restore):
+            self.stage()
         return main.answer(model.Order(__version__, request, self.settings).to_json(), host)
 
     def do(self, request: object) -> None:
@@ -175,6 +184,70 @@ class Bench:
         yield "ln-readonly", warm, cd, same
         yield "mkswap", nothing, swap, labelled("swap")
         yield "mkimage", nothing, ext4, labelled("ext4")
+        snap = model.SnapCreate(self.ref(0), 0)
+        revert = model.SnapRevert(self.ref(0), 0)
+        new = model.Image(1, f"{self.images}/new")
+        full = model.PreBackup(VM, -1, self.sds, self.directory, f"{self.directory}/backup", [0], 0, True, True, "eA==")
+        increment = dataclasses.replace(full, increment=1)
+
+        def worked() -> None:
+            self.do(clone)
+            self.write(0, 4 * units.MIB, pattern("guest", units.MIB))
+
+        def snapped() -> None:
+            self.do(clone)
+            self.do(snap)
+            self.write(0, 4 * units.MIB, pattern("guest", units.MIB))
+
+        def backed_up() -> None:
+            self.do(clone)
+            self.do(full)
+            with open(f"{self.directory}/backup/disk.0.0", "rb") as f:
+                backup = f.read()
+            with open(f"{self.images}/.full", "wb") as f:
+                f.write(backup)
+            self.write(0, 4 * units.MIB, pattern("guest", units.MIB))
+            self.write(0, 0, bytes(units.MIB))
+
+        def copied() -> None:
+            self.renew("data")
+            self.do(copy)
+
+        def is_snapped() -> None:
+            self.write(0, 4 * units.MIB, pattern("guest", units.MIB))
+            self.do(revert)
+            same()
+
+        def is_reverted() -> None:
+            self.require_volumes("", "-s0")
+            same()
+
+        def is_deleted() -> None:
+            self.require_volumes("")
+            self.require_guest(self.ref(0).link)
+
+        def is_grown(image: str) -> Callable[[], None]:
+            def check() -> None:
+                self.require_content(0, image)
+                with open(self.ref(0).link, "rb") as f:
+                    assert f.seek(0, 2) == 40 * units.MIB, "the disk is not as large as was asked for"
+
+            return check
+
+        def is_saved() -> None:
+            self.require_guest(new.path)
+            self.require_guest(self.ref(0).link)
+
+        if self.mode == "thin":
+            yield "snap_create", filled, snap, is_snapped
+            yield "snap_delete", snapped, model.SnapDelete(self.ref(0), 0), is_deleted
+            yield "snap_revert", snapped, revert, is_reverted
+            yield "resize", filled, model.Resize(self.ref(0), 40 * units.MIB), is_grown(base.path)
+            yield "backup", backed_up, increment, self.require_backup
+        else:
+            yield "resize", copied, model.Resize(self.ref(0), 40 * units.MIB), is_grown(copy.image.path)
+        yield "cpds", worked, model.SaveAs(self.ref(0), new, -1), is_saved
+        yield "restore", worked, model.Restore(VM, -1, self.sds, self.directory, [0]), same
         yield "mvds", dirty, save, self.require_saved
         yield "delete", filled, delete, self.require_gone
         yield "delete-all", filled, delete_all, self.require_gone
@@ -210,6 +283,56 @@ class Bench:
         assert self.digest("data") == hashlib.md5(data).hexdigest(), "the image is not what the guest wrote"
         self.require_gone()
 
+    def stage(self) -> None:
+        """Put the base image where the front-end puts what it has fetched."""
+        os.makedirs(f"{self.directory}/.restore", exist_ok=True)
+        shutil.copy(self.image("base").path, f"{self.directory}/.restore/disk.0")
+
+    def guest(self) -> bytes:
+        data = bytearray(self.original("base"))
+        data[4 * units.MIB : 5 * units.MIB] = pattern("guest", units.MIB)
+        return bytes(data)
+
+    def require_guest(self, path: str) -> None:
+        with open(path, "rb") as f:
+            got = f.read()
+        wanted = self.guest()
+        assert got[: len(wanted)] == wanted, f"{path} is not what the guest wrote"
+        assert not got[len(wanted) :].strip(b"\0"), f"{path} has older content at its end"
+
+    def require_volumes(self, *endings: str) -> None:
+        disk = f"lv-one-{VM}-0"
+        found = sorted(v[len(disk) :] for v in self.volumes() if v.startswith(disk))
+        assert found == sorted(endings), f"volumes {found}"
+
+    def require_backup(self) -> None:
+        """A chain of both backups, put together as OpenNebula does it, reads what the disk holds."""
+        self.require_volumes("", "-b0", "-b1")
+        increment, whole = f"{self.images}/.increment", f"{self.images}/.whole"
+        shutil.copy(f"{self.directory}/backup/disk.0.1", increment)
+        for argv in (
+            ["rebase", "-u", "-F", "qcow2", "-b", f"{self.images}/.full", increment],
+            ["convert", "-O", "raw", increment, whole],
+        ):
+            subprocess.run(["qemu-img", *argv], check=True, capture_output=True)
+        with open(whole, "rb") as f, open(self.ref(0).link, "rb") as device:
+            backup, disk = f.read(), device.read()
+        assert backup == disk[: len(backup)], "the backup is not what the disk holds"
+        assert not disk[len(backup) :].strip(b"\0")
+        shutil.rmtree(f"{self.directory}/backup")
+
+    def intact(self, scenario: str) -> None:
+        """After a strike at a disk that is there: its content, old or new, is in the disk or in what had its name."""
+        if not scenario.startswith(("snap", "restore", "cpds", "backup")):
+            return
+        now = self.volumes()
+        name = next(n for n in (f"lv-one-{VM}-0", f"lv-one-{VM}-0-old") if n in now)
+        base, guest = self.original("base"), self.guest()
+        zeroed = bytes(units.MIB) + guest[units.MIB :]
+        with open(f"/dev/{self.vg}/{name}", "rb") as f:
+            got = f.read(len(base))
+        assert got in (base, guest, zeroed), f"{name} lost its content"
+
     def require_gone(self) -> None:
         assert not os.path.lexists(self.ref(0).link), "the link is left"
         assert not [v for v in self.volumes() if v.startswith(f"lv-one-{VM}-0")], "the volume is left"
@@ -230,7 +353,9 @@ class Bench:
 
     def files(self) -> list[str]:
         found = [f"{d}/{n}" for d in (self.images, self.directory) if os.path.isdir(d) for n in os.listdir(d)]
-        return sorted(f for f in found if not f.endswith(".saved"))
+        return sorted(
+            f for f in found if not f.endswith((".saved", ".restore", "/new", ".full", ".increment", ".whole"))
+        )
 
     def debris(self) -> list[str]:
         """What no finished action leaves: fills, temporary files, origins that are not complete."""
@@ -238,7 +363,8 @@ class Bench:
         return [
             *(v.name for v in volumes if v.name.startswith(names.FILL_PREFIX)),
             *(v.name for v in volumes if v.name.startswith(names.ORIGIN_PREFIX) and names.COMPLETE not in v.tags),
-            *(f for f in self.files() if ".vaf-" in f or f.endswith(".new")),
+            *(v.name for v in volumes if v.name.endswith(PASSING)),
+            *(f for f in self.files() if ".vaf-" in f or f.endswith((".new", ".restore"))),
         ]
 
     def reset(self, origins: bool = True) -> None:
@@ -247,7 +373,7 @@ class Bench:
         lvm.remove(Host(), self.vg, f"({lvm.by_tag('vm', VM)}{names_too})")
         shutil.rmtree(self.directory, ignore_errors=True)
         for f in os.listdir(self.images):
-            if ".vaf-" in f:
+            if ".vaf-" in f or f == "new":
                 os.unlink(f"{self.images}/{f}")
 
 
@@ -272,8 +398,8 @@ def strike(bench: Bench, order: object, at: int | str, how: str, halt: bool = Fa
 
 
 def takes(scenario: str) -> bool:
-    """Whether the scenario takes a disk away, so that a link is there before it."""
-    return scenario.startswith(("mvds", "delete"))
+    """Whether the scenario is about a disk whose link is there before it."""
+    return scenario.startswith(PRESENT)
 
 
 def matrix(bench: Bench) -> None:
@@ -287,13 +413,18 @@ def matrix(bench: Bench) -> None:
         assert not reply.error, (name, reply)
         for at in range(1, counting.step + 1):
             what = counting.steps[at - 1]
-            for how in STRIKES if counting.kinds[at - 1] in PROGRAMS else STRIKES[:2]:
+            possible = STRIKES if counting.kinds[at - 1] in PROGRAMS else STRIKES[:2]
+            for how in [h for h in possible if h in ONLY.get(name, STRIKES)]:
                 bench.reset(origins=cold)
                 prepare()
                 result = {"scenario": name, "step": at, "what": what, "strike": how}
                 try:
                     end = strike(bench, order, at, how)
-                    if how == "fail":
+                    if takes(name):
+                        bench.intact(name)
+                    if how == "fail" and what in HEALED:
+                        assert not end, f"it did not get over a failing {what}: {end}"
+                    elif how == "fail":
                         assert end, "struck, but the reply is a success"
                         left = set(bench.volumes(incomplete=True)) - set(before[0])
                         assert not left and bench.files() == before[1], f"left {left}, {bench.files()}"
@@ -325,6 +456,8 @@ def run(argv: list) -> None:
     else:
         if os.path.lexists(bench.ref(0).link) and not takes(argv[4]):
             check()  # what was published survived the cut
+        if takes(argv[4]):
+            bench.intact(argv[4])
         reply = bench.order(order, Host())
         assert not reply.error, f"{reply.error}: {reply.text}"
         check()

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.lab.test_guests import DATASTORE, MODES, THIN, Site, content, site_of
+from tests.lab.test_guests import DATASTORE, MODES, THIN, Site, content, refusal, site_of
+from tests.lab.test_points import call
 from vafnebula.lab import Lab
 from vafnebula.lab.opennebula import ROOT, Image, Vm
 from vafnebula.units import MIB
@@ -24,6 +25,12 @@ for image; do
     { printf '%s\\n' "${image##*/}"; tr '\\0' x </dev/zero; } | head -c "$size" >"$image"
     chown oneadmin: "$image"
 done
+"""
+# a guest that writes 1 MiB of its disk, and reads it back
+WRITE = """
+head -c 1048576 /dev/urandom >/tmp/piece
+dd if=/tmp/piece of="$1" bs=1M oflag=direct conv=notrunc,fsync seek=1 status=none
+dd if="$1" bs=1M iflag=direct skip=1 count=1 status=none | cmp - /tmp/piece
 """
 # what clears a VG in one command
 CLEAR = """
@@ -100,7 +107,7 @@ def test_room_for_another_image(site: Site, sds: int) -> None:
         running = ("busy", "next", "last")
         assert [begins(site, vms[name]) for name in running] == [f"{name}-{sds}" for name in running]
         if sds == THIN:
-            full(site, vms["busy"], size)
+            full(site, [vms[name] for name in running], size)
     site.sh(CLEAR, f"vg-one-{sds}")
 
 
@@ -114,17 +121,29 @@ def figures(line: str, sds: int, size: int) -> None:
     assert wanted in range(size, size + 2 * MIB)
 
 
-def full(site: Site, vm: Vm, size: int) -> None:
-    """A guest fills the thin pool above its limit: then nothing new is made, not even of a cached image."""
+def full(site: Site, running: list[Vm], size: int) -> None:
+    """A guest fills the thin pool above its limit: then nothing new is made, not even of a cached image.
+
+    The guests that are there go on writing where they never wrote, and none of them gets an I/O error.
+    """
+    vm = running[0]
     site.sh(
         'tr "\\0" y </dev/zero | head -c "$2" | dd of="$1" bs=1M iflag=fullblock conv=fsync status=none',
         site.link(vm),
         str(size),
     )
+    for guest in running:
+        site.sh(WRITE, site.link(guest))
     another = site.vm(THIN, *vm.disks)
     with site.unchanged():
         line = site.refusal("clone", another)
     assert f"thin pool of vg-one-100 lacks room: {size} bytes wanted, 0 bytes free" in line
+    snapshot = call("snap_create", vm, "0")
+    with site.unchanged():
+        assert "thin pool of vg-one-100 lacks room" in refusal(site.core.begin(snapshot).result(600))
+    for guest in running:
+        site.sh(WRITE, site.link(guest))
+    assert site.sh("dmesg | grep -ciE 'i/o error|out of (data|metadata) space' || true").strip() == "0"
 
 
 def test_a_changed_image_is_another_image(site: Site) -> None:

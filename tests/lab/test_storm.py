@@ -22,6 +22,11 @@ CUTS = {
     "thin: snapshot made but not linked": ("thin", "clone-cold", "publish", "kill"),
     "thick: half copied": ("thick", "clone-cold", "copy", "midway"),
     "thick: snapshot made but not linked": ("thick", "clone-cold", "publish", "kill"),
+    "thin: a revert between its two renames": ("thin", "snap_revert", "lvrename#2", "kill"),
+    "thin: a revert that is done but for the old disk": ("thin", "snap_revert", "lvremove", "kill"),
+    "thin: an image that is half copied": ("thin", "cpds", "copy", "midway"),
+    "thin: an image that is proven but not renamed": ("thin", "cpds", "rename", "kill"),
+    "thick: a restore between its two renames": ("thick", "restore", "lvrename#2", "kill"),
     "thin: disk saved but its volume still there": ("thin", "mvds", "lvremove", "kill"),
 }
 
@@ -49,6 +54,7 @@ def test_every_step_may_fail_or_be_the_last(clean_lab: Lab) -> None:
             storm.kill()
     scenarios = {row["scenario"] for row in rows}
     assert {"clone-cold", "clone-warm", "ln", "mkswap", "mkimage", "mvds", "delete", "delete-all"} <= scenarios
+    assert {"snap_create", "snap_delete", "snap_revert", "resize", "cpds", "backup", "restore"} <= scenarios
     assert {row["strike"] for row in rows} == {"fail", "kill", "midway"}
     assert [row for row in rows if not row["ok"]] == []
 

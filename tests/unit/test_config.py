@@ -21,6 +21,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "cache_min_age": ("0", 0),
     "verify": ("Yes", True),
     "copy_streams": ("4", 4),
+    "dead_source": ("recreate", "recreate"),
     "lock_wait": ("30", 30),
     "lock_dir": ("/run/lock/one", "/run/lock/one"),
 }
@@ -29,6 +30,7 @@ FRONTEND: dict[str, tuple[str, Any]] = {
     "python": ("/usr/bin/python3.9", "/usr/bin/python3.9"),
     "api_timeout": ("5", 5),
     "connect_timeout": ("600", 600),
+    "name": ("one.example.org", "one.example.org"),
 }
 BAD: dict[str, list[str]] = {
     "mode": ["", "thinn", "Thin", "thin thick"],
@@ -40,12 +42,14 @@ BAD: dict[str, list[str]] = {
     "cache_min_age": ["-1", "31536001", "15m"],
     "verify": ["1", "true", "maybe", ""],
     "copy_streams": ["0", "9"],
+    "dead_source": ["", "copy"],
     "lock_wait": ["0", "86401"],
     "lock_dir": ["lock", "", "/var/lock one"],
     "remote_dir": ["tmp"],
     "python": ["python3", "~/python"],
     "api_timeout": ["0", "601"],
     "connect_timeout": ["0", "ten"],
+    "name": ["a b", "-o;"],
 }
 
 

@@ -11,19 +11,28 @@ from hypothesis import strategies as st
 from vafnebula import errors
 from vafnebula.model import (
     VERBS,
+    Activate,
     Clone,
     Delete,
     DiskRef,
+    Drop,
     Evict,
+    Failmigrate,
     Image,
     Inspect,
     Link,
     MakeImage,
     MakeSwap,
+    Move,
+    Offer,
     Order,
     Pin,
+    Place,
     PostBackup,
+    Postmigrate,
     PreBackup,
+    Premigrate,
+    Receive,
     Relink,
     Reply,
     Resize,
@@ -31,6 +40,7 @@ from vafnebula.model import (
     Save,
     SaveAs,
     Scrub,
+    Send,
     Settings,
     Settle,
     SnapCreate,
@@ -43,6 +53,7 @@ from vafnebula.model import (
 VERSION = "1.2.3"
 DISK = DiskRef(7, 1, 2, 100, "/ds/100/7")
 IMAGE = Image(1, "/ds/1/img")
+PLACE = Place("n1", 100, "/ds/100/7", "/usr/bin/python3", "/var/tmp/one", 10)
 REQUESTS = [
     Clone(DISK, IMAGE, 0),
     Link(DISK, IMAGE, 4096, True),
@@ -66,6 +77,15 @@ REQUESTS = [
     Scrub(100, "abc", "/ds"),
     Settle(100, "abc"),
     Relink(DISK),
+    Move(7, 1, 2, 100, "/ds/100/7", PLACE),
+    Offer(7, 1, 100, "/ds/100/7", True),
+    Send(7, 1, 100, "/ds/100/7", ["lv-one-7-1"], ["origin"], False),
+    Receive(7, 1, 2, 100, "/ds/100/7"),
+    Drop(7, -1, 100, "/ds/100/7", ["lv-one-7-1"], False),
+    Premigrate(7, -1, 2, 100, "/ds/100/7", PLACE),
+    Postmigrate(7, -1, 2, 100, "/ds/100/7", PLACE),
+    Failmigrate(7, -1, 2, 100, "/ds/100/7"),
+    Activate(-1, -1, "/ds"),
 ]
 
 

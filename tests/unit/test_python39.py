@@ -1,4 +1,4 @@
-"""The node half and the core run on Python 3.9, the oldest a supported distribution has."""
+"""The node half, the core and the program of guests run on Python 3.9, the oldest a supported distribution has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import vafnebula
 
 PACKAGE = Path(vafnebula.__file__).parent
-FILES = sorted([*PACKAGE.glob("*.py"), *(PACKAGE / "node").rglob("*.py")])
+FILES = sorted([*PACKAGE.glob("*.py"), *(PACKAGE / "node").rglob("*.py"), *(PACKAGE / "join").rglob("*.py")])
 MODULES = [".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__") for p in FILES]
 
 

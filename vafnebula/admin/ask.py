@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from vafnebula import __version__, errors
+from vafnebula import __version__, errors, ssh
 from vafnebula.config import Site
 from vafnebula.model import Order
-from vafnebula.tm import ssh
 
 PARALLEL = 8
 

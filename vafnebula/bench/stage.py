@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from vafnebula import __version__, errors, names, units
+from vafnebula import __version__, errors, names, ssh, units
 from vafnebula.bench import content
 from vafnebula.bench.onnode import Step, forget, step, timed
 from vafnebula.bench.rounds import Case, alternate
@@ -23,7 +23,6 @@ from vafnebula.lab.opennebula import ROOT, Disk, Done, Image, OpenNebula, Vm
 from vafnebula.model import Clone, DiskRef, MakeImage, Order, Reply, Settings
 from vafnebula.model import Image as Source
 from vafnebula.node import snapshots
-from vafnebula.tm import ssh
 
 SDS = {"thin": 100, "thick": 200}
 MODES = tuple(SDS)

@@ -12,10 +12,12 @@ from vafnebula.bench import (
     counts,
     crowd,
     delete,
+    poolfull,
     report,
     scratch,
     sparse,
     table1,
+    together,
     warm,
 )
 from vafnebula.bench.record import HEADINGS, Record, cells
@@ -37,9 +39,11 @@ MEASUREMENTS: dict[str, tuple[str, Callable[[Stage], list[Record]]]] = {
     "M10": ("scratch disks", scratch.measure),
     "T1": ("Table 1 of the 2012 paper: XFS and ext3", table1.measure),
     "M8": ("deletion", delete.measure),
+    "M7": ("VMs of one image that work together", together.measure),
+    "M12": ("a thin pool that fills up", poolfull.measure),
 }
 
-GRIDS = ("M4", "M6")
+GRIDS = ("M4", "M6", "M7")
 
 
 def chosen(only: str) -> list[str]:

@@ -8,7 +8,7 @@ import click
 
 from vafnebula import __version__
 
-NAMES = ("bench", "cache", "check", "context", "demo", "explain", "fsck", "lab", "net", "scale", "volumes")
+NAMES = ("access", "bench", "cache", "check", "context", "demo", "explain", "fsck", "lab", "net", "scale", "volumes")
 
 
 class Commands(click.Group):

@@ -10,7 +10,7 @@ import click
 
 from vafnebula import errors
 from vafnebula.context import apply as making
-from vafnebula.context import cdrom, changes, explain, findings, importing, lint, load, out, prove, start
+from vafnebula.context import cdrom, changes, explain, findings, importing, lint, lint_online, load, out, prove, start
 from vafnebula.context.apply import Partial
 from vafnebula.context.build import build, build_all
 from vafnebula.context.findings import Invalid
@@ -110,10 +110,12 @@ def init(kind: str, directory: Path) -> None:
 @definition
 @click.option("--format", type=click.Choice(findings.FORMATS), default="text", show_default=True)
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-def validate(definition: Path, format: str, strict: bool) -> None:
+@click.option("--online", is_flag=True, help="Also ask OpenNebula whether what is named is there.")
+def validate(definition: Path, format: str, strict: bool, online: bool) -> None:
     """Check a definition; see docs/context-lint.md for the rules."""
     with failures(format):
-        found = lint.check(load.load(definition))
+        loaded = load.load(definition)
+        found = lint.check(loaded) + (lint_online.check(loaded, api.connect()) if online else ())
         click.echo(findings.show(found, format), nl=False)
         if lint.counting(found, strict):
             raise SystemExit(FINDINGS)

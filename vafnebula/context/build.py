@@ -191,9 +191,11 @@ class _Builder:
         script = self._own()
         files = []
         for i, file in enumerate(context.files):
-            content = self._read(file.source, self._here("context", "files", i))
-            self.contents[file.source] = content
-            files.append(pack.GuestFile(file.path, file.mode, content.data))
+            said = self._here("context", "files", i)
+            for source, path in scripts.members(self.loaded.directory, file.source, file.path, said):
+                content = self._read(source, said)
+                self.contents[source] = content
+                files.append(pack.GuestFile(path, file.mode, content.data))
         mounts = [pack.Mount(d.serial, d.mount) for d in self.role.disks if isinstance(d, Scratch) and d.mount]
         data = pack.start_script(self.agent, script.data if script else None, files, mounts)
         if data is None:

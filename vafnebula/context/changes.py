@@ -110,13 +110,25 @@ def _template(built: Built, registered: Registered | None) -> Change:
 def differences(old: Template, new: Template) -> Iterator[str]:
     """One line per value that differs.  The order of different attributes means nothing; that of DISKs does."""
     before, after = _flat(old), _flat(new)
+    declared = _passwords(old) | _passwords(new)
+
+    def shown(path: str, value: str) -> str:
+        key = path.rsplit("/", 1)[-1]
+        hidden = key in declared and not path.startswith("USER_INPUTS") and value != f"${key}"
+        return "(secret)" if hidden else masked(path, value)
+
     for path in sorted(before.keys() | after.keys()):
         if path not in after:
-            yield f"- {path} = {masked(path, before[path])}"
+            yield f"- {path} = {shown(path, before[path])}"
         elif path not in before:
-            yield f"+ {path} = {masked(path, after[path])}"
+            yield f"+ {path} = {shown(path, after[path])}"
         elif before[path] != after[path]:
-            yield f"~ {path} = {masked(path, before[path])} -> {masked(path, after[path])}"
+            yield f"~ {path} = {shown(path, before[path])} -> {shown(path, after[path])}"
+
+
+def _passwords(tree: Template) -> set[str]:
+    """What OpenNebula asks for as a password, whatever its name sounds like."""
+    return {key for asked in tree.vectors("USER_INPUTS") for key, text in asked.items if "|password|" in text}
 
 
 def masked(path: str, value: str) -> str:

@@ -179,7 +179,7 @@ Disk = Annotated[Union[Swap, Scratch, Data], Field(discriminator="kind")]
 class File(_Closed):
     """A file that the start script writes in the guest before it does anything else."""
 
-    source: Annotated[Relative, Field(description="File beside the definition; `.j2` is rendered.")]
+    source: Annotated[Relative, Field(description="File beside the definition, or a directory; `.j2` is rendered.")]
     path: Annotated[GuestPath, Field(description="Where it goes in the guest.")]
     mode: Annotated[str, StringConstraints(pattern=r"^0?[0-7]{3}$"), Field(description='Its mode, quoted: "0644".')] = (
         "0644"

@@ -212,7 +212,8 @@ class _Role:
             return
         content = _decoded(value) if name.endswith("_BASE64") else None
         text = value if content is None else content.decode("utf-8", "replace")
-        if value and (SECRET_NAME.search(name) or SECRET_TEXT.search(text)):
+        sounds = name in self.sections["secrets"] or SECRET_NAME.search(name)
+        if value and (sounds or SECRET_TEXT.search(text)):
             self._note(f"CONTEXT/{name}", "it may be a secret")
         elif content is not None and content.decode("utf-8", "replace").encode() == content:
             self.context.setdefault("payload", {})[name.removesuffix("_BASE64")] = text

@@ -63,7 +63,8 @@ def _templates(loaded: Loaded, built: Built) -> Iterator[Finding]:
         named.append((role.context.script.source, "script", mark))
     for i, file in enumerate(role.context.files):
         mark = loaded.positions.value("roles", built.role, "context", "files", i)
-        named.append((file.source, file.source, mark))
+        sources = scripts.members(loaded.directory, file.source, file.path, mark)
+        named += [(source, source, mark) for source, _ in sources]
     for source, key, mark in named:
         if source.endswith(scripts.SUFFIX) and built.contents[key].shell:
             yield from scripts.unquoted(loaded.directory, source, mark)

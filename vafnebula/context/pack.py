@@ -1,7 +1,8 @@
 """Script, files and mounts -> the one start script that a guest agent runs.
 
-Written for /bin/sh of any guest.  Everything in it is data in base64 or a shlex-quoted word; nothing of the author's
-is pasted into shell text.  Run again (one-context does when a NIC is added) it changes nothing that is right already.
+Written for /bin/sh of any guest.  Everything of the author's is data: text in a quoted here-document, other bytes in
+base64, words quoted by shlex.  Run again (one-context does when a NIC is added) it changes nothing that is right
+already.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ HOME = "/var/lib/vafnebula"
 _HEAD = """#!/bin/sh
 # Made by vafnebula: files and mounts of the cluster definition, then the author's script.
 set -eu
-put() { # put PATH MODE: standard input, decoded, becomes PATH in one step
+put() { # put PATH MODE DECODER...: standard input becomes PATH in one step
 \tmkdir -p "$(dirname "$1")"
-\tbase64 -d >"$1.vafnebula"
+\t"$3" ${4+"$4"} >"$1.vafnebula"
 \tchmod "$2" "$1.vafnebula"
 \tmv -f "$1.vafnebula" "$1"
 }
@@ -30,6 +31,7 @@ _ENVIRONMENT = """context=$(mktemp -d)
 mount -o ro /dev/disk/by-label/CONTEXT "$context" # cloud-init does not hand the variables on
 set -a
 . "$context/context.sh"
+[ ! -e "$context/token.txt" ] || ONEGATE_TOKEN=$(cat "$context/token.txt")
 set +a
 umount "$context"
 rmdir "$context"
@@ -94,5 +96,20 @@ def start_script(
 
 
 def _put(file: GuestFile) -> str:
-    lines = "\n".join(textwrap.wrap(base64.b64encode(file.data).decode(), 76))
-    return f"put {shlex.quote(file.path)} {shlex.quote(file.mode)} <<'END'\n{lines}\nEND\n"
+    text = _text(file.data)
+    decoder = "base64 -d" if text is None else "cat"
+    if text is None:
+        text = "\n".join(textwrap.wrap(base64.b64encode(file.data).decode(), 76)) + "\n"
+    end = "END_OF_FILE"
+    while end in text:
+        end += "_"
+    return f"put {shlex.quote(file.path)} {shlex.quote(file.mode)} {decoder} <<'{end}'\n{text}{end}\n"
+
+
+def _text(data: bytes) -> str | None:
+    """The text that a here-document can carry: a quarter smaller than base64, and a person can read it."""
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    return text if text.endswith("\n") and all(c.isprintable() or c in "\n\t" for c in text) else None

@@ -158,6 +158,13 @@ _ALL = (
         "correct the name or the number",
     ),
     Rule(
+        "R301",
+        "error",
+        "Images and networks exist, and the user may use them (only with --online)",
+        "oned would refuse every VM of the role.",
+        "correct name or owner, or let the user use it (onevnet chmod, oneimage chmod)",
+    ),
+    Rule(
         "R303",
         "error",
         "No restricted attribute is set for an owner who is no administrator",

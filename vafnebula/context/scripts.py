@@ -67,6 +67,23 @@ def read(directory: Path, name: str, values: Mapping[str, Any], said: Mark) -> C
     return Content(data, Mark(Source(str(directory / name), data.decode("utf-8", "replace"))))
 
 
+def members(directory: Path, name: str, target: str, said: Mark) -> Iterator[tuple[str, str]]:
+    """(source, path in the guest) of a file, or of all files below a directory, in order.
+
+    Hidden files and Python's caches stay behind.  Raises Invalid when the directory leads out.
+    """
+    top = (directory / name).resolve()
+    if not top.is_dir():
+        yield name, target
+        return
+    if not top.is_relative_to(directory.resolve()):
+        raise _invalid(said, f"{name} leads out of the definition's directory")
+    for path in sorted(p for p in top.rglob("*") if p.is_file()):
+        below = path.relative_to(top)
+        if not any(part.startswith((".", "__pycache__")) for part in below.parts):
+            yield f"{name}/{below}", f"{target}/{str(below).removesuffix(SUFFIX)}"
+
+
 def confined(directory: Path, name: str, said: Mark) -> Path:
     """The file `name` below `directory`, links followed.  Raises Invalid when it is not there or leads out."""
     path = (directory / name).resolve()

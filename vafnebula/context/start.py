@@ -9,6 +9,12 @@ from pathlib import Path
 
 from vafnebula import errors
 
+PACKAGE = Path(__file__).parents[1]
+SELF_JOINING = ("htcondor", "slurm", "torque")
+_CORE = ("database.py", "errors.py", "keyvalue.py", "process.py")
+PROGRAM = (*_CORE, *sorted(f"join/{p.name}" for p in (PACKAGE / "join").glob("*.py")))
+"""What guests need of this package: the program `join` of clusters whose workers join by themselves."""
+
 CHECKOUT = Path(__file__).parents[2] / "templates"
 INSTALLED = Path(sysconfig.get_path("data")) / "share" / "vafnebula" / "templates"
 
@@ -24,6 +30,12 @@ def init(kind: str, directory: Path) -> list[Path]:
     empty(directory)
     try:
         shutil.copytree(source, directory, dirs_exist_ok=True)
+        if kind in SELF_JOINING:
+            shutil.copytree(_templates() / "common", directory / "common")
+            for part in PROGRAM:
+                target = directory / "common" / "program" / "vafnebula" / part
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(PACKAGE / part, target)
     except OSError as e:
         raise errors.BadArgument(what="directory", value=os.fspath(directory), why=str(e.strerror)) from e
     return sorted(p for p in directory.rglob("*") if p.is_file())

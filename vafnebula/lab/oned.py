@@ -26,6 +26,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from socketserver import ThreadingMixIn
 from typing import Any
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
@@ -44,22 +45,36 @@ DONE = "<STATE>6</STATE>"
 
 
 class Api(ThreadingMixIn, SimpleXMLRPCServer):
-    """one.vm.info, one.vmpool.infoextended and POOLS: [ok, XML or reason, code, object], as OpenNebula answers."""
+    """What our actions and commands ask, and nothing else: [ok, XML or reason, code, object], as OpenNebula answers.
+
+    `pools` are documents by method, `documents` those of other objects than VMs, by method and number.
+    """
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, records: Mapping[int, str], pools: Mapping[str, str]) -> None:
+    def __init__(
+        self, records: Mapping[int, str], pools: Mapping[str, str], documents: Mapping[tuple[str, int], str]
+    ) -> None:
         super().__init__(("127.0.0.1", PORT), Handler, logRequests=False)
         self.records = records
+        self.documents = documents
         self.register_function(self.info, "one.vm.info")
         self.register_function(self.live, "one.vmpool.infoextended")
         for method in pools:
             self.register_function(lambda *_, method=method: [True, pools[method], 0, -1], method)
+        for method in ("one.image.info", "one.datastore.info"):
+            self.register_function(partial(self.other, method), method)
 
     def live(self, *_params: Any) -> list[Any]:
         """All VMs that are not DONE, as filter -1 asks for."""
         return [True, f"<VM_POOL>{''.join(x for x in self.records.values() if DONE not in x)}</VM_POOL>", 0, -1]
+
+    def other(self, method: str, *params: Any) -> list[Any]:
+        _session, number, _decrypt = params
+        if (method, number) in self.documents:
+            return [True, self.documents[method, number], 0, -1]
+        return [False, f"[{method}] Error getting {number}.", NO_EXISTS, number]
 
     def info(self, *params: Any) -> list[Any]:
         _session, vm, _decrypt = params
@@ -95,7 +110,8 @@ def main() -> None:
     records: dict[int, str] = {}
     lock = threading.Lock()
     pools = dict(POOLS)
-    api = Api(records, pools)
+    documents: dict[tuple[str, int], str] = {}
+    api = Api(records, pools, documents)
     threading.Thread(target=api.serve_forever, daemon=True).start()
     tell({"port": PORT}, lock)
     pool = ThreadPoolExecutor(THREADS)
@@ -107,6 +123,8 @@ def main() -> None:
                 del records[told["vm"]]
         elif "pool" in told:
             pools[told["pool"]] = told["xml"]
+        elif "method" in told:
+            documents[told["method"], told["number"]] = told["xml"]
         else:
             pool.submit(run, told["run"], told["argv"], lock)
     os.killpg(0, signal.SIGKILL)  # programs that still run go too: a lab's `enter` made us the leader of a group

@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -67,12 +67,17 @@ class Disk:
 
 @dataclass(frozen=True)
 class Vm:
-    """A VM on `host`, its disks in system datastore `sds`."""
+    """A VM on `host`, its disks in system datastore `sds`.
+
+    `before` are the (host, system datastore) of its earlier history records; `lcm` is LCM_STATE, 1 for PROLOG.
+    """
 
     id: int
     host: str
     sds: int
     disks: tuple[Disk, ...]
+    before: tuple[tuple[str, int], ...] = ()
+    lcm: int = 1
 
     @property
     def directory(self) -> str:
@@ -145,6 +150,10 @@ class OpenNebula:
         """What a call as `one.hostpool.info` says from now on."""
         self._tell({"pool": method, "xml": xml})
 
+    def document(self, method: str, number: int, xml: str) -> None:
+        """What `one.image.info` or `one.datastore.info` answers about an object from now on."""
+        self._tell({"method": method, "number": number, "xml": xml})
+
     # ---- what OpenNebula does
 
     def act(self, verb: str, vm: int, disk: int = -1) -> Done:
@@ -168,6 +177,50 @@ class OpenNebula:
             self._argvs[number] = tuple(command)
         self._tell({"run": number, "argv": list(command)})
         return self._waiting[number]
+
+    def deploy(self, vm: int) -> None:
+        """PROLOG, as OpenNebula does it: a line per disk.  Raises ActionFailed."""
+        for disk in self.vms[vm].disks:
+            verb = "mkswap" if disk.kind == "swap" else "mkimage"
+            if disk.image is not None:
+                verb = "ln" if disk.image.persistent else "clone"
+            self.act(verb, vm, disk.id)
+
+    def assign(self, vm: int, host: str, sds: int | None = None, lcm: int = 8) -> Vm:
+        """The scheduler sends the VM to `host`: a new history record, before any line of the script; the VM before."""
+        old = self.vms[vm]
+        before = (*old.before, (old.host, old.sds))
+        self.record(replace(old, host=host, sds=old.sds if sds is None else sds, before=before, lcm=lcm))
+        return old
+
+    def migrate(self, vm: int, host: str, sds: int | None = None) -> None:
+        """A cold migration: all lines of the script.  Raises ActionFailed."""
+        old = self.assign(vm, host, sds)
+        self.moved(old.host, old.directory, vm)
+
+    def stop(self, vm: int) -> None:
+        """Stop or undeploy: all lines of the script.  Raises ActionFailed."""
+        now = self.vms[vm]
+        for command in move_lines(now, now.host, now.directory, FRONTEND):
+            self.run(command)
+
+    def resume(self, vm: int, host: str, sds: int | None = None) -> None:
+        """Resume from the front-end: all lines of the script.  Raises ActionFailed."""
+        old = self.assign(vm, host, sds, lcm=9)
+        self.moved(FRONTEND, old.directory, vm)
+
+    def moved(self, host: str, directory: str, vm: int) -> None:
+        """All lines that bring the VM from there to its host.  Raises ActionFailed."""
+        for command in move_lines(self.vms[vm], host, directory):
+            self.run(command)
+
+    def terminate(self, vm: int, host: str = "") -> None:
+        """EPILOG, on `host` if it is not the VM's own: a line per disk, then the directory.  Raises ActionFailed."""
+        now = replace(self.vms[vm], host=host or self.vms[vm].host)
+        for disk in now.disks:
+            saved = disk.image is not None and disk.image.persistent
+            self.run(argv("mvds" if saved else "delete", now, disk.id))
+        self.run(argv("delete", now))
 
     def _tell(self, order: dict[str, Any]) -> None:
         assert self._core.stdin is not None
@@ -217,24 +270,30 @@ def argv(verb: str, vm: Vm, disk: int = -1) -> list[str]:
     return [stub, place, number, datastore]
 
 
+def move_lines(vm: Vm, host: str, directory: str, to: str = "") -> list[list[str]]:
+    """The lines of a transfer script that bring `vm` from `directory` on `host` to its own place, or to host `to`."""
+    place, number = f"{to or vm.host}:{vm.directory}", str(vm.id)
+    lines = []
+    for disk in vm.disks:
+        datastore = str(disk.image.datastore if disk.image else vm.sds)
+        lines.append([f"{host}:{directory}/disk.{disk.id}", f"{place}/disk.{disk.id}", number, datastore])
+    lines.append([f"{host}:{directory}", place, number, str(vm.sds)])
+    return [[f"{STUBS}/mv", *line] for line in lines]
+
+
 def vm_xml(vm: Vm) -> str:
     """The VM's record with the elements that a running OpenNebula was seen to write for such disks."""
     disks = "".join(_element("DISK", _disk(vm, d)) for d in vm.disks)
-    history = {
-        "OID": vm.id,
-        "SEQ": 0,
-        "HOSTNAME": vm.host,
-        "HID": 0,
-        "CID": 0,
-        "VM_MAD": "kvm",
-        "TM_MAD": "fs_lvm_snap",
-        "DS_ID": vm.sds,
-    }
+    mads = {"HID": 0, "CID": 0, "VM_MAD": "kvm", "TM_MAD": "fs_lvm_snap"}
+    history = "".join(
+        _element("HISTORY", {"OID": vm.id, "SEQ": seq, "HOSTNAME": host, **mads, "DS_ID": sds})
+        for seq, (host, sds) in enumerate((*vm.before, (vm.host, vm.sds)))
+    )
     return (
         f"<VM><ID>{vm.id}</ID><UID>0</UID><GID>0</GID><UNAME>oneadmin</UNAME><GNAME>oneadmin</GNAME>"
-        f"<NAME>vm-{vm.id}</NAME><STATE>3</STATE><LCM_STATE>1</LCM_STATE>"
+        f"<NAME>vm-{vm.id}</NAME><STATE>3</STATE><LCM_STATE>{vm.lcm}</LCM_STATE>"
         f"<TEMPLATE><CPU>1</CPU><MEMORY>512</MEMORY>{disks}<VMID>{vm.id}</VMID></TEMPLATE><USER_TEMPLATE/>"
-        f"<HISTORY_RECORDS>{_element('HISTORY', history)}</HISTORY_RECORDS></VM>"
+        f"<HISTORY_RECORDS>{history}</HISTORY_RECORDS></VM>"
     )
 
 

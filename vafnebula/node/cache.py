@@ -47,12 +47,22 @@ class Cache:
         key = names.origin_key(image.datastore, found.path, found.fingerprint, thick)
         self.facts = {"cache": "hit", "origin": key, "bytes": 0}
         for _ in range(ATTEMPTS):
-            if self._use(key, make):
+            if self.use(key, make):
                 return
             self._fill(key, image, found, volume_size)
         raise errors.NotFound(what=f"origin {key}", advice="it is evicted as soon as it is filled; raise cache_min_age")
 
-    def _use(self, key: str, make: Callable[[str], None]) -> bool:
+    def held(self, image: str, fingerprint: str, size: int) -> str:
+        """KEY of the complete origin of image `<DS>/<file>` with that fingerprint for a disk of `size` bytes, or ''."""
+        for volume in lvm.group(self.host, self.vg).volumes:
+            complete = volume.ours and names.COMPLETE in volume.tags and volume.name.startswith(names.ORIGIN_PREFIX)
+            fits = volume.size <= size if self.settings.mode == "thin" else volume.size == size
+            if complete and fits and volume.tag("image") == image and volume.tag("print") == fingerprint:
+                return room.key_of(volume.name)
+        return ""
+
+    def use(self, key: str, make: Callable[[str], None]) -> bool:
+        """Call `make(origin)` with origin KEY; False when it is not there."""
         name = room.origin_lock(self.vg, key)
         wait = float(self.settings.lock_wait)
         with lock.hold(self.settings.lock_dir, name, "", wait=wait, shared=True) as fd:

@@ -10,11 +10,18 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vafnebula import errors, process
 from vafnebula.node import lvm_errors, signals
+
+if TYPE_CHECKING:
+    from vafnebula import ssh, wire
+    from vafnebula.model import Order, Place, Reply
 
 # The PATH of an ssh command has no sbin on Debian, and nothing else of the login's environment concerns us.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -38,6 +45,47 @@ class Host:
     def query(self, argv: Sequence[str], timeout: float = LVM_TIMEOUT) -> process.Completed:
         """Run a program that only looks.  The caller judges the exit code."""
         return process.run(argv, timeout=timeout, check=False, env=ENVIRONMENT)
+
+    def incoming(self) -> BinaryIO:
+        """What comes behind the order."""
+        return sys.stdin.buffer
+
+    def outgoing(self) -> BinaryIO:
+        """What goes out in front of the reply."""
+        return sys.stdout.buffer
+
+    def converse(self, place: Place, order: Order) -> AbstractContextManager[ssh.Conversation]:
+        """Have another node (or this one once more) carry out an order that sends or takes a stream."""
+        from vafnebula import ssh  # only what moves disks needs it
+
+        return ssh.converse(place.host, order, place)
+
+    def ask(self, place: Place, order: Order) -> Reply:
+        """Have another node (or this one once more) carry out an order."""
+        from vafnebula import ssh
+
+        return ssh.ask(place.host, order, place)
+
+    def receive(self, reader: wire.Reader, path: str, size: int) -> None:
+        """Put what comes on a device or file of `size` bytes, flush it, read it back.  Raises CopyFailed."""
+        from vafnebula import blocks
+
+        try:
+            with blocks.Sink(path, size) as sink:
+                for change in reader.changes():
+                    sink.put(change)
+                for start, end in sink.zeros():
+                    self.zero(path, start, end - start)
+                sink.flush()
+                sink.prove(reader.digest)
+        except OSError as e:
+            raise errors.CopyFailed(source=path, why=e.strerror or str(e)) from e
+
+    def take_file(self, reader: wire.Reader, head: dict[str, Any], directory: str) -> None:
+        """Put a file that comes below a VM's directory: whole and proven, or not at all."""
+        from vafnebula import files
+
+        files.take(reader, head, directory)
 
     def format(self, argv: Sequence[str], *, root: bool = False) -> None:
         """Run mkfs or mkswap, with `root` through sudo.  Raises SudoRefused, CommandFailed."""

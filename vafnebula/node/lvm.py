@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from vafnebula import errors, names, process, units
@@ -202,7 +203,10 @@ def zero_snapshot(host: Host, vg: str, name: str, size: int, tags: Sequence[str]
 
 
 def extend(host: Host, vg: str, name: str, size: int) -> None:
-    """Grow a thin volume to at least `size` bytes; the new part reads zeros.  LVM refuses to shrink."""
+    """Grow a thin volume to at least `size` bytes, of which the new ones read zeros; or a classic snapshot's room.
+
+    LVM refuses to shrink.
+    """
     _run(host, vg, "lvextend", ["-L", f"{size}b", f"{vg}/{name}"])
 
 
@@ -228,6 +232,12 @@ def activate(host: Host, vg: str, name: str) -> None:
 def deactivate(host: Host, vg: str, name: str) -> None:
     """Take the device away, which flushes it.  Raises Busy when it stays open."""
     _patiently(host, vg, "lvchange", ["-an", f"{vg}/{name}"])
+
+
+def let_go(host: Host, vg: str, name: str) -> None:
+    """Take the device away unless somebody else has it open: then that one does."""
+    with suppress(errors.Busy):
+        _run(host, vg, "lvchange", ["-an", f"{vg}/{name}"])
 
 
 def seal(host: Host, vg: str, name: str, tags: Sequence[str], drop: Sequence[str], *, skip: bool) -> None:

@@ -1,4 +1,6 @@
-"""The node half's entry: one Order as JSON on stdin, one Reply as JSON on stdout.
+"""The node half's entry: one Order as a line of JSON on stdin, one Reply as JSON on stdout.
+
+A deed that moves a disk may read more of stdin and write a stream in front of the reply (wire.py).
 
 Errors are part of the reply, so the exit code is 0 whenever there is one.  If the front-end is gone by then, the deed
 is done all the same; the retry will find it.
@@ -58,7 +60,7 @@ def _place(request: Any) -> dict[str, Any]:
 
 def main() -> None:
     signals.install()
-    reply = answer(sys.stdin.buffer.read(), Host())
+    reply = answer(sys.stdin.buffer.readline(), Host())
     try:
         sys.stdout.buffer.write(reply.to_json() + b"\n")
         sys.stdout.buffer.flush()

@@ -39,7 +39,7 @@ def making(host: Host, settings: Settings, vg: str, wanted: int, create: Callabl
                 return
             except errors.NoRoom:
                 continue
-    raise _refusal(host, settings, vg, wanted)
+    raise _lvms_refusal(host, settings, vg, wanted)
 
 
 def reserving(host: Host, settings: Settings, vg: str, wanted: int, create: Callable[[], None]) -> None:
@@ -57,19 +57,21 @@ def reserving(host: Host, settings: Settings, vg: str, wanted: int, create: Call
             while thin_free(lvm.group(host, vg), settings.pool_limit) < wanted:
                 if next(evicted, None) is None:
                     raise _refusal(host, settings, vg, wanted)
-        create()
+        try:
+            create()
+        except errors.NoRoom:
+            raise _lvms_refusal(host, settings, vg, wanted) from None
 
 
 def require_metadata(group: lvm.Group, settings: Settings) -> None:
     """Raises NoMetadata when the thin pool's metadata are too full for what will write much of them.
 
-    LVM checks them too, whenever a thin volume is made, against pool_limit; this is the stricter check of those actions
-    that look at the VG anyway.
+    LVM itself refuses a thin volume when less than 4 MiB of them (a quarter, if they are small) are free, so a warm
+    clone needs no look; this is the check of those actions that look at the VG anyway.
     """
     thin_pool = group.find(names.THIN_POOL)
     if thin_pool is not None and thin_pool.metadata_percent > settings.metadata_limit:
-        pool, percent = f"{group.name}/{thin_pool.name}", int(thin_pool.metadata_percent)
-        raise errors.NoMetadata(pool=pool, percent=percent, limit=settings.metadata_limit)
+        raise _full_metadata(group)
 
 
 def thin_free(group: lvm.Group, limit: int) -> int:
@@ -104,6 +106,20 @@ def exclusive(settings: Settings, vg: str, what: str) -> Iterator[int]:
     """Hold the VG's lock: for changes of metadata that must not mix, never while copying."""
     with lock.hold(settings.lock_dir, f"vg-{vg}", what, wait=settings.lock_wait) as fd:
         yield fd
+
+
+def _lvms_refusal(host: Host, settings: Settings, vg: str, wanted: int) -> errors.NoRoom | errors.NoMetadata:
+    """Why LVM refused a volume: when a thin pool has room for data, it is for its metadata (LVM wants 4 MiB free)."""
+    if settings.mode == "thin":
+        group = lvm.group(host, vg)
+        if thin_free(group, settings.pool_limit) > 0:
+            return _full_metadata(group)
+    return _refusal(host, settings, vg, wanted)
+
+
+def _full_metadata(group: lvm.Group) -> errors.NoMetadata:
+    percent = next((v.metadata_percent for v in group.volumes if v.name == names.THIN_POOL), 0)
+    return errors.NoMetadata(pool=f"{group.name}/{names.THIN_POOL}", percent=int(percent))
 
 
 def _refusal(host: Host, settings: Settings, vg: str, wanted: int) -> errors.NoRoom:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vafnebula import units
+from vafnebula import names, units
 from vafnebula.model import DiskRef, Settings
-from vafnebula.node import lvm, room
+from vafnebula.node import guard, lvm, room
 from vafnebula.node.host import Host
 
 
@@ -19,19 +19,26 @@ def of_origin(
     tags: Sequence[str],
     *,
     readonly: bool = False,
+    name: str = "",
 ) -> None:
-    """The disk's volume as a snapshot of `origin`.  Raises NotFound (no such origin), VolumeExists, NoRoom."""
+    """The disk's volume (or another one, called `name`) as a snapshot of `origin`, tagged with its key.
+
+    Raises NotFound (no such origin), VolumeExists, NoRoom.
+    """
+    volume = name or ref.volume
+    tags = [*tags, names.tag("origin", room.key_of(origin))]
 
     def create() -> None:
         if settings.mode == "thin":
-            lvm.snapshot(host, ref.vg, origin, ref.volume, tags, limit=settings.pool_limit, readonly=readonly)
+            lvm.snapshot(host, ref.vg, origin, volume, tags, limit=settings.pool_limit, readonly=readonly)
         else:
             changes = cow_room(0 if readonly else size, settings)
             lvm.cow_snapshot(
-                host, ref.vg, origin, ref.volume, tags, room=changes, chunk=settings.cow_chunk, readonly=readonly
+                host, ref.vg, origin, volume, tags, room=changes, chunk=settings.cow_chunk, readonly=readonly
             )
 
     room.making(host, settings, ref.vg, size, create)
+    guard.watch(host, settings, ref.vg)
 
 
 def of_zeros(host: Host, settings: Settings, ref: DiskRef, size: int, tags: Sequence[str]) -> None:
@@ -45,6 +52,7 @@ def of_zeros(host: Host, settings: Settings, ref: DiskRef, size: int, tags: Sequ
             lvm.zero_snapshot(host, ref.vg, ref.volume, size, tags, room=changes, chunk=settings.cow_chunk)
 
     room.making(host, settings, ref.vg, size, create)
+    guard.watch(host, settings, ref.vg)
 
 
 def grow(host: Host, ref: DiskRef, old: int, size: int) -> None:

@@ -28,7 +28,6 @@ def differing(host: Host, settings: Settings, vg: str, base: str, volume: str) -
     found = [group.find(name) for name in (base, volume)]
     if any(v is None or v.kind != "thin" for v in found):
         return None
-    ids = lvm.thin_ids(host, vg)
     mapped = f"{vg.replace('-', '--')}-{names.THIN_POOL.replace('-', '--')}"
     with lock.hold(settings.lock_dir, f"thin-{vg}", f"thin_delta of {volume}", wait=settings.lock_wait):
         if not _message(host, mapped, "reserve"):
@@ -36,6 +35,7 @@ def differing(host: Host, settings: Settings, vg: str, base: str, volume: str) -
             if not _message(host, mapped, "reserve"):
                 return None
         try:
+            ids = lvm.thin_ids(host, vg)
             argv = ["thin_delta", "-m", "--snap1", str(ids[base]), "--snap2", str(ids[volume])]
             done = host.query([*argv, f"/dev/mapper/{mapped}_tmeta"])
         except (errors.CommandFailed, KeyError):

@@ -30,6 +30,12 @@ ALL = -2
 """one.templatepool.info's filter: whatever the user may use."""
 
 
+DISKS = ("0", "1", "2")
+"""IMAGE/TYPE of what can be a disk: OS, CDROM, DATABLOCK (include/Image.h); the others are files."""
+UNUSABLE = {"3": "disabled", "5": "in state ERROR"}
+"""IMAGE/STATE in which no VM can start from an image."""
+
+
 class Refused(errors.RequestError):
     """OpenNebula answered, and the answer is no."""
 
@@ -73,6 +79,16 @@ class Running:
     name: str
     template: str
     spec: str
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An image (`kind` disk or file) or a virtual network (network); `trouble` is why it cannot be used now, or ''."""
+
+    name: str
+    owner: str
+    kind: str
+    trouble: str = ""
 
 
 class Api:
@@ -158,6 +174,24 @@ class Api:
         except ValueError as e:
             raise Away(what=method, where=self._url, why=f"the answer cannot be read, {e}") from None
 
+    def usable_images(self) -> list[Thing]:
+        """What the user may use, of all datastores."""
+        pool = xml.parse(self._call("one.imagepool.info", ALL, -1, -1).encode())
+        return [
+            Thing(
+                image.findtext("NAME", ""),
+                image.findtext("UNAME", ""),
+                "disk" if image.findtext("TYPE", "") in DISKS else "file",
+                UNUSABLE.get(image.findtext("STATE", ""), ""),
+            )
+            for image in pool.iterfind("IMAGE")
+        ]
+
+    def usable_networks(self) -> list[Thing]:
+        """What the user may use."""
+        pool = xml.parse(self._call("one.vnpool.info", ALL, -1, -1).encode())
+        return [Thing(v.findtext("NAME", ""), v.findtext("UNAME", ""), "network") for v in pool.iterfind("VNET")]
+
     def services(self) -> list[Service]:
         answer = self._rest("GET", "/service_template")
         documents = answer.get("DOCUMENT_POOL", {}).get("DOCUMENT", [])
@@ -191,8 +225,8 @@ class Api:
         try:
             content = None if body is None else json.dumps(body)
             connection.request(verb, place.path.rstrip("/") + path, content, headers)
-            answer = connection.getresponse()
-            said = answer.read(rpc.MAX_ANSWER).decode(errors="replace")
+            with connection.getresponse() as answer:  # it holds the socket when the server named no length
+                said = answer.read(rpc.MAX_ANSWER).decode(errors="replace")
             if answer.status >= 400:
                 raise Refused(what=f"the service template ({answer.status})", why=said)
             parsed: dict[str, Any] = json.loads(said) if said.strip() else {}

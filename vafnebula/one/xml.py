@@ -67,7 +67,8 @@ class Disk:
 class Vm:
     """A VM as its last history record sees it: `seq`, `host`, system datastore `sds`; -1, '', -1 if it never ran.
 
-    `attributes` are the DISKs as OpenNebula has them, by id; users may write most of them, `disk()` checks.
+    `attributes` are the DISKs as OpenNebula has them, by id; users may write most of them, `disk()` checks.  `lcm` is
+    LCM_STATE, -1 if unknown; `history` are (seq, host, system datastore) of all records in the document, oldest first.
     """
 
     id: int
@@ -75,6 +76,17 @@ class Vm:
     host: str
     sds: int
     attributes: Mapping[int, Mapping[str, str]]
+    lcm: int = -1
+    history: tuple[tuple[int, str, int], ...] = ()
+
+    @property
+    def hosts(self) -> set[str]:
+        return {host for _, host, _ in self.history}
+
+    @property
+    def drivers(self) -> set[str]:
+        """The transfer drivers of its disks."""
+        return {_word("DISK/TM_MAD", raw["TM_MAD"]) for raw in self.attributes.values() if raw.get("TM_MAD")}
 
     def disk(self, number: int) -> Disk:
         """The checked record of disk `number`.  Raises BadRecord when there is none, BadArgument for a bad value."""
@@ -115,7 +127,9 @@ def vm(text: bytes, number: int) -> Vm:
     if len(disks) != len(attributes):
         raise errors.BadRecord(vm=number, why="two of its disks have the same DISK_ID")
     seq, host, sds = max(history, default=(-1, "", -1))
-    return Vm(number, seq, host, sds, disks)
+    lcm = root.findtext("LCM_STATE", "")
+    state = int(lcm) if lcm.isascii() and lcm.isdigit() else -1
+    return Vm(number, seq, host, sds, disks, state, tuple(sorted(history)))
 
 
 def _history(element: ET.Element) -> tuple[int, str, int]:

@@ -33,10 +33,15 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "postbackup_live": ("HOST:SDIR", "DISKS", "DEPLOY_ID", "JOB", "VM", "DS"),
     "restore": ("HOST:SDIR", "VM", "IMAGE", "INCREMENT|-1", "DISK|-1"),
     "cpds": ("HOST:SDIR/disk.N", "SOURCE", "SNAPID|-1", "VM", "DS"),
+    "premigrate": ("SRCHOST", "DSTHOST", "SDIR", "VM", "DS", "[TM]"),
+    "postmigrate": ("SRCHOST", "DSTHOST", "SDIR", "VM", "DS", "[TM]"),
+    "failmigrate": ("SRCHOST", "DSTHOST", "SDIR", "VM", "DS", "[TM]"),
+    "mv": ("SRCHOST:SDIR[/disk.N]", "HOST:SDIR[/disk.N]", "VM", "DS"),
 }
 FORMATS = ("raw", "qcow2", "swap")
 
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
+_TM = re.compile(r"[A-Za-z0-9_.-]{0,64}")
 _SDIR = re.compile(r"(?P<directory>(?P<root>/.+)/(?P<sds>[0-9]+)/(?P<vm>[0-9]+))(?:/disk\.(?P<disk>[0-9]+))?")
 
 
@@ -48,7 +53,8 @@ class Call:
     the directory itself.  `datastore` is the last argument: the image datastore, or `sds` for volatile disks.
     `source` is the image file as the front-end sees it, `size` bytes, `format` one of FORMATS, `snap` a disk snapshot;
     '', 0 and -1 where the action has none.  `disks` are those to be backed up; `backup` (an image) and `increment` what
-    is restored, `disk` then the only disk to restore.
+    is restored, `disk` then the only disk to restore.  `from_*` is where a disk or directory comes from, '' and -1 if
+    it does not.  `remotes` is the directory that holds tm/, etc/ and vafnebula/; `caller` the driver that calls ours.
     """
 
     verb: str
@@ -66,6 +72,11 @@ class Call:
     disks: tuple[int, ...] = ()
     backup: int = -1
     increment: int = -1
+    from_host: str = ""
+    from_sds: int = -1
+    from_directory: str = ""
+    remotes: str = ""
+    caller: str = ""
 
     @property
     def title(self) -> str:
@@ -98,27 +109,33 @@ def parse(program: str, arguments: Sequence[str]) -> Call:
     """The checked call of stub `program` with `arguments`.  Raises BadArgument."""
     name = verb(program)
     shape = SHAPES[name]
-    if len(arguments) != len(shape):
+    least = len([word for word in shape if not word.startswith("[")])
+    if not least <= len(arguments) <= len(shape):
         raise errors.BadArgument(what="number of arguments", value=len(arguments), why=f"expected {' '.join(shape)}")
     given = dict(zip(shape, arguments))
     vm = names.identifier("VM", given["VM"])
+    if "SDIR" in given:
+        return _migration(program, given, vm, names.identifier("DS", given["DS"]))
     host, where = _split(next(given[k] for k in shape if k.startswith("HOST:")))
-    found = _SDIR.fullmatch(where)
-    directory = "HOST:SDIR" in given
-    if not found or (found["disk"] is None and name != "delete" and not directory) or (found["disk"] and directory):
+    found, sds, disk = _place("destination", where, vm)
+    whole = "HOST:SDIR" in given
+    if (disk < 0 and not whole and name not in ("delete", "mv")) or (disk >= 0 and whole):
         raise errors.BadArgument(what="destination", value=where, why=_why_not(where))
-    sds = _canonical("datastore", found["sds"])
     datastore = names.identifier("DS", given["DS"]) if "DS" in given else sds
-    disk = -1 if found["disk"] is None else _canonical("disk", found["disk"])
-    if _canonical("VM", found["vm"]) != vm:
-        raise errors.BadArgument(what="destination", value=where, why=f"it does not belong to VM {vm}")
+    from_host, from_sds, from_directory = "", -1, ""
+    if name == "mv":
+        from_host, path = _split(given["SRCHOST:SDIR[/disk.N]"])
+        source_place, from_sds, other = _place("source", path, vm)
+        from_directory = source_place["directory"]
+        if other != disk:
+            raise errors.BadArgument(what="source", value=path, why="it is not what the destination is")
     if datastore != sds and (name in ("mkswap", "mkimage") or disk < 0):
         raise errors.BadArgument(what="DS", value=datastore, why=f"the destination is in datastore {sds}")
     if "DISK|-1" in given:
         disk = _or_none("DISK", given["DISK|-1"])
     source = ""
     if "SOURCE" in given:
-        source = _path(given["SOURCE"])
+        source = path_of(given["SOURCE"])
     elif "FE:SOURCE" in given:
         source = _split(given["FE:SOURCE"])[1]
     return Call(
@@ -139,7 +156,50 @@ def parse(program: str, arguments: Sequence[str]) -> Call:
         disks=_disks(given["DISKS"]) if "DISKS" in given else (),
         backup=names.identifier("IMAGE", given["IMAGE"]) if "IMAGE" in given else -1,
         increment=_or_none("INCREMENT", given.get("INCREMENT|-1", "-1")),
+        from_host=from_host,
+        from_sds=from_sds,
+        from_directory=from_directory,
+        remotes=remotes_of(program),
     )
+
+
+def remotes_of(program: str) -> str:
+    """The directory that holds tm/, etc/ and vafnebula/, from the path of a stub."""
+    return program.rsplit("/", 3)[0] if program.count("/") >= 3 else ""
+
+
+def _migration(program: str, given: dict[str, str], vm: int, datastore: int) -> Call:
+    """A call of live migration: two hosts, and the VM's directory on the second."""
+    found, sds, disk = _place("directory", path_of(given["SDIR"]), vm)
+    if disk >= 0 or sds != datastore:
+        raise errors.BadArgument(what="directory", value=given["SDIR"], why=f"not VM {vm}'s in datastore {datastore}")
+    caller = given.get("[TM]", "")
+    if not _TM.fullmatch(caller):
+        raise errors.BadArgument(what="TM", value=caller, why="not a driver's name")
+    return Call(
+        verb=verb(program),
+        host=_host(given["DSTHOST"]),
+        vm=vm,
+        disk=-1,
+        sds=sds,
+        datastore=datastore,
+        root=found["root"],
+        directory=found["directory"],
+        from_host=_host(given["SRCHOST"]),
+        remotes=remotes_of(program),
+        caller=caller,
+    )
+
+
+def _place(what: str, where: str, vm: int) -> tuple[re.Match[str], int, int]:
+    """A VM's directory or disk: the match, the system datastore, the disk or -1."""
+    found = _SDIR.fullmatch(where)
+    if not found:
+        raise errors.BadArgument(what=what, value=where, why=_why_not(where))
+    if _canonical("VM", found["vm"]) != vm:
+        raise errors.BadArgument(what=what, value=where, why=f"it does not belong to VM {vm}")
+    disk = -1 if found["disk"] is None else _canonical("disk", found["disk"])
+    return found, _canonical("datastore", found["sds"]), disk
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -147,12 +207,16 @@ def _split(text: str) -> tuple[str, str]:
     host, colon, path = text.partition(":")
     if not colon:
         raise errors.BadArgument(what="argument", value=text, why="must be HOST:PATH")
-    if not _HOST.fullmatch(host):
-        raise errors.BadArgument(what="host", value=host, why="not a host name")
-    return host, _path(path)
+    return _host(host), path_of(path)
 
 
-def _path(text: str) -> str:
+def _host(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        raise errors.BadArgument(what="host", value=text, why="not a host name")
+    return text
+
+
+def path_of(text: str) -> str:
     """An absolute path with its slashes squeezed, that means what it says."""
     if not text.startswith("/"):
         raise errors.BadArgument(what="path", value=text, why="must be absolute")

@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
 
         call = arguments.parse(argv[0], argv[1:])
         title = call.title
-        perform(call, remotes=argv[0].rsplit("/", 3)[0])
+        perform(call, remotes=arguments.remotes_of(argv[0]))
     except BaseException as e:  # noqa: BLE001  the one place where everything ends
         say(sentence(title, e))
         return 1
@@ -37,9 +37,8 @@ def main(argv: Sequence[str]) -> int:
 
 def perform(call: Call, remotes: str) -> None:
     """Carry out `call`; `remotes` is the directory that holds tm/, etc/ and vafnebula/.  Raises errors.Error."""
-    from vafnebula import config, log
+    from vafnebula import config, log, ssh
     from vafnebula.model import Order
-    from vafnebula.tm import ssh
 
     started = time.monotonic()
     site = config.load(f"{remotes}/etc/vafnebula/vafnebula.conf")
@@ -49,10 +48,14 @@ def perform(call: Call, remotes: str) -> None:
 
         return xml.vm(rpc.vm_xml(call.vm, site.api_timeout), call.vm)
 
-    request = import_module(f"vafnebula.tm.{call.verb}").request(call, read)
-    reply = ssh.ask(call.host, Order(__version__, request, site.storage(call.sds)), site)
+    module = import_module(f"vafnebula.tm.{call.verb}")
+    if hasattr(module, "perform"):  # more than one request to one node
+        done = module.perform(call, read, site)
+    else:
+        order = Order(__version__, module.request(call, read), site.storage(call.sds))
+        done = ssh.ask(call.host, order, site).facts
     facts = {"vm": call.vm, "disk": call.disk, "host": call.host, "total": time.monotonic() - started}
-    log.event(call.verb, **{**reply.facts, **facts})
+    log.event(call.verb, **{**done, **facts})
 
 
 def sentence(title: str, error: BaseException) -> str:

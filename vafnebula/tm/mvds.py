@@ -1,13 +1,25 @@
-"""mvds: a persistent disk goes back to its image (DISK/SAVE=YES)."""
+"""mvds: a persistent disk goes back to its image (DISK/SAVE=YES), from its node or from where it is parked."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Callable
 
-from vafnebula.model import Save
+from vafnebula import __version__, ssh
+from vafnebula.config import Site
+from vafnebula.model import Order, Save
 from vafnebula.one.xml import Vm
-from vafnebula.tm import reference
+from vafnebula.tm import parked, reference
 from vafnebula.tm.argv import Call
+
+
+def perform(call: Call, read: Callable[[], Vm], site: Site) -> Mapping[str, object]:
+    """A parked disk is saved here, whatever host is named: a repeated epilog names the last node."""
+    if parked.there(call.directory, call.disk):
+        return parked.save(call)
+    if parked.saved(call):
+        return {"result": "there"}
+    return ssh.ask(call.host, Order(__version__, request(call, read), site.storage(call.sds)), site).facts
 
 
 def request(call: Call, read: Callable[[], Vm]) -> Save:

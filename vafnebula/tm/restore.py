@@ -15,11 +15,11 @@ import shlex
 from contextlib import suppress
 from typing import Callable
 
-from vafnebula import __version__, config, errors, process
+from vafnebula import __version__, config, errors, process, ssh
 from vafnebula.model import Order, Restore
 from vafnebula.one import rpc, xml
 from vafnebula.one.xml import Vm
-from vafnebula.tm import backup, ssh
+from vafnebula.tm import backup
 from vafnebula.tm.argv import Call
 
 LIST_TIMEOUT = 600.0  # seconds; a repository may be far away

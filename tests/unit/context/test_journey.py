@@ -121,6 +121,31 @@ def test_files_of_any_bytes_are_written_in_the_guest(tmp_path: Path, data: bytes
     assert (tmp_path / "ran").read_text() == "ran\nran\n"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["plain $HOME `id` \\ 'x'\n", "END_OF_FILE\nEND_OF_FILE_\n", "no newline at the end", "\n", "", "\ttab\n", "é\n"],
+)
+def test_text_travels_as_text(tmp_path: Path, text: str) -> None:
+    target = tmp_path / "a.txt"
+    start = pack.start_script("one-context", None, [pack.GuestFile(str(target), "0644", text.encode())], [])
+    assert start is not None
+    for shell in SHELLS:
+        process.run([shell], input=start, timeout=20)
+        assert target.read_text() == text
+
+
+def test_a_directory_is_its_files(tmp_path: Path) -> None:
+    files = {"d/b.sh": "#!/bin/sh\n", "d/a/x.j2": "{{ role_name }}", "d/.git/y": "", "d/__pycache__/z": ""}
+    more = "    context: {files: [{source: d, path: /opt/d, mode: '0755'}]}\n"
+    script = base64.b64decode(
+        build(loaded_with(tmp_path, more, files), "worker").template.vectors("CONTEXT")[0].get("START_SCRIPT_BASE64")
+    ).decode()
+    assert re.findall(r"^put (/opt\S*) (\S+)", script, re.MULTILINE) == [
+        ("/opt/d/a/x", "0755"),
+        ("/opt/d/b.sh", "0755"),
+    ]
+
+
 def test_a_script_alone_is_passed_on_byte_for_byte() -> None:
     script = b"#!/usr/bin/python3\nprint('\xff')\n" * 2000
     assert pack.start_script("one-context", script, [], []) == script

@@ -189,6 +189,48 @@ def test_a_rule_in_a_file(tmp_path: Path, rule: str) -> None:
     assert [f for f in findings(write(tmp_path, base | good)) if f.id == rule] == []
 
 
+ANCHORED = {
+    "C101": "{A: cost ¤$5}",
+    "C103": "{A: 'say ¤\"hi\"'}",
+    "C105": "{¤PATH: x}",
+    "C106": "{¤USER_DATA: x}",
+    "S201": "{MUNGE_KEY: ¤abc}",
+    "S202": "{¤FILES: /etc/passwd}",
+    "T002": "{A: ¤C:\\dir\\}",
+    "T003": "{¤a-b: x}",
+}
+
+
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("rule", ANCHORED)
+def test_a_mistake_in_an_anchor_is_found_where_it_was_written(tmp_path: Path, rule: str, merged: bool) -> None:
+    use = "{<<: *v, OWN: x}" if merged else "*v"
+    bad = context(f"      vars: {use}\n").replace("roles:", f"anchors:\n  v: &v {ANCHORED[rule]}\nroles:")
+    text, line, column = marked(bad)
+    found = [f for f in findings(write(tmp_path, {"cluster.yaml": text})) if f.id == rule]
+    assert [(f.mark.line, f.mark.column) for f in found] == [(line, column)]
+    good = text.replace(text.splitlines()[line - 1], "  v: &v {A: x}")
+    assert findings(write(tmp_path, {"cluster.yaml": good})) == ()
+
+
+@pytest.mark.parametrize(
+    ("rule", "bad"),
+    [
+        ("C107", "#!/bin/sh\nif true; then\n  ¤fi fi\n"),
+        ("C109", "#!/bin/sh\nx=¤{{ cluster.name }}\n"),
+        ("S201", "a\nb ¤-----BEGIN PRIVATE KEY-----\n"),
+    ],
+)
+def test_a_mistake_in_a_file_of_a_directory(tmp_path: Path, rule: str, bad: str) -> None:
+    definition = context("      files:\n        - {source: dir, path: /opt/x}\n")
+    text, line, column = marked(bad)
+    name = "dir/sub/f.sh.j2" if rule == "C109" else "dir/sub/f.sh"
+    files = {"cluster.yaml": definition, "dir/good.sh": SCRIPT, "dir/.hidden": "`", name: text}
+    found = [f for f in findings(write(tmp_path, files)) if f.id == rule]
+    assert [(f.mark.source.name, f.mark.line, f.mark.column) for f in found] == [(str(tmp_path / name), line, column)]
+    assert findings(write(tmp_path, files | {name: SCRIPT})) == ()
+
+
 def test_t001_compares_what_is_read_with_what_was_meant() -> None:
     """No definition that passes the other rules can break it, so a tree does that breaks the writer's promise."""
     broken = Built("worker", "c-worker", "one-context", Template((Single("a", "lower case"),)), (), {})
@@ -199,7 +241,8 @@ def test_t001_compares_what_is_read_with_what_was_meant() -> None:
 
 
 def test_every_rule_has_examples() -> None:
-    assert {*BAD, *TEMPLATES, "T001"} == set(RULES)
+    """T001 above; R301, which needs OpenNebula, in test_online.py."""
+    assert {*BAD, *TEMPLATES, "T001", "R301"} == set(RULES)
 
 
 def test_a_context_that_is_too_large_as_a_whole(tmp_path: Path) -> None:

@@ -11,10 +11,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.host import Fault
-from tests.fakes.lvm import EXTENT
+from tests.fakes.lvm import EXTENT, Vg
 from tests.fakes.node import Node
 from vafnebula import __version__, errors
-from vafnebula.model import VERBS, Evict, Inspect, Order, Pin, Relink, Reply, Scrub, Settle, Survey, Warm
+from vafnebula.model import (
+    VERBS,
+    Activate,
+    DiskRef,
+    Drop,
+    Evict,
+    Failmigrate,
+    Inspect,
+    Move,
+    Offer,
+    Order,
+    Pin,
+    Place,
+    Postmigrate,
+    Premigrate,
+    Receive,
+    Relink,
+    Reply,
+    Scrub,
+    Send,
+    Settle,
+    Survey,
+    Warm,
+)
 from vafnebula.node import main
 from vafnebula.node.host import Host
 
@@ -32,6 +55,26 @@ def test_a_deed_is_done_and_its_facts_are_told(node: Node) -> None:
     assert node.disk_holds(node.image_content())
 
 
+def moves(node: Node) -> dict[str, Any]:
+    """Requests of the deeds that move a VM: of one that is nowhere yet."""
+    old = DiskRef(7, 0, 0, 1, str(node.root / "ds/1/7"))
+    there = (7, -1, 1, 0, node.disk().directory)
+    with node.lvm.metadata() as vgs:
+        vgs["vg-one-1"] = Vg(1 << 30)
+    place = Place("", 1, old.directory, "", "", 1)
+    return {
+        "mv": Move(*there, place),
+        "offer": Offer(7, 0, 0, node.disk().directory, held=False),
+        "send": Send(7, 0, 0, node.disk().directory, ["lv-one-7-0"], [""], held=False),
+        "receive": Receive(*there),
+        "drop": Drop(7, -1, 1, old.directory, [], held=False),
+        "premigrate": Premigrate(*there, place),
+        "postmigrate": Postmigrate(*there, place),
+        "failmigrate": Failmigrate(*there),
+        "activate": Activate(-1, -1, str(node.root / "ds")),
+    }
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_deed_answers(node: Node, verb: str) -> None:
     requests = {
@@ -42,11 +85,14 @@ def test_every_deed_answers(node: Node, verb: str) -> None:
         "restore": node.restore(), "survey": Survey("/nowhere"), "inspect": Inspect([]),
         "warm": Warm(0, node.image(), 0, False), "pin": Pin(0, node.key(), True), "evict": Evict(0, node.key()),
         "scrub": Scrub(0, node.key(), "/nowhere"), "settle": Settle(0, "x"), "relink": Relink(node.disk()),
+        **moves(node),
     }  # fmt: skip
     if verb in ("pin", "evict", "scrub"):
         main.answer(order(node, requests["warm"]), node.host())
     if verb == "relink":
         main.answer(order(node, node.clone()), node.host())
+    if verb in ("offer", "send"):
+        main.answer(order(node, node.link()), node.host())
     if verb in ("mvds", "snap_create", "snap_delete", "snap_revert", "resize", "cpds", "prebackup"):
         main.answer(order(node, node.link()), node.host())
         main.answer(order(node, node.snap_create()), node.host())

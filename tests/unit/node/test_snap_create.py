@@ -130,7 +130,9 @@ def test_a_full_pool_and_full_metadata_refuse(thin: Node) -> None:
     thin.occupy(20 * EXTENT)
     with thin.lvm.metadata() as vgs:
         vgs[VG].metadata = 91.0
-    with pytest.raises(errors.NoMetadata, match="91 % full, the limit is 90 %; extend it: lvextend --poolmetadatasize"):
+    with pytest.raises(
+        errors.NoMetadata, match="91 % full, which leaves too little; extend it: lvextend --poolmetadatasize"
+    ):
         snap_create(thin.host(), request, thin.settings)
     assert thin.disk_volumes() == ["lv-one-7-0"]
 

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Is there a head?  Asked by the dead man's switch.
+scontrol ping | grep -q 'is UP'

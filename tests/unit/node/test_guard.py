@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes.lvm import EXTENT
+from tests.fakes.node import VG, Node
+from vafnebula import errors
+from vafnebula.node import guard
+from vafnebula.node.deeds.clone import clone
+from vafnebula.node.deeds.mkswap import mkswap
+from vafnebula.node.deeds.snap_create import snap_create
+
+DISK = "lv-one-7-0"
+
+
+@pytest.fixture
+def near(thick: Node) -> Node:
+    """A disk whose snapshot has used most of its room."""
+    thick.settings = thick.with_settings(cow_percent=50)
+    clone(thick.host(), thick.clone(size=4 * EXTENT), thick.settings)
+    thick.change(DISK, percent=85.0)
+    return thick
+
+
+def test_the_next_disk_that_is_made_gives_it_room(near: Node) -> None:
+    before = near.volumes()[DISK].room
+    mkswap(near.host(), replace(near.swap(), disk=near.disk(disk=1)), near.settings)
+    assert near.volumes()[DISK].room > before
+    assert near.volumes()[DISK].percent < guard.NEAR
+
+
+def test_one_without_room_is_reported(near: Node) -> None:
+    near.occupy(0)
+    assert guard.watch(near.host(), near.settings, VG) == {DISK: "full"}
+
+
+def test_one_that_overflowed_is_reported_and_left(near: Node) -> None:
+    near.change(DISK, overflowed=True)
+    before = near.picture()
+    assert guard.watch(near.host(), near.settings, VG) == {DISK: "overflowed"}
+    assert near.picture() == before
+
+
+def test_others_are_left_alone(near: Node) -> None:
+    near.change(DISK, percent=79.0)
+    clone(near.host(), near.clone(8, size=4 * EXTENT), near.settings)
+    near.change("lv-one-8-0", percent=99.0, tags=set())
+    host = near.host()
+    assert guard.watch(host, near.settings, VG) == {}
+    assert host.changes == []
+
+
+def test_where_none_can_overflow_nothing_is_looked_at(node: Node) -> None:
+    host = node.host()
+    assert guard.watch(host, node.settings, VG) == {}
+    assert host.commands == []
+
+
+def test_metadata_that_lvm_finds_too_full(thin: Node) -> None:
+    """There is room for data, so the sentence is about the metadata; also for a fill."""
+    clone(thin.host(), thin.clone(), thin.settings)
+    with thin.lvm.metadata() as vgs:
+        vgs[VG].metadata = 97.0
+    settings = thin.with_settings(metadata_limit=99)
+    for deed, request in (
+        (clone, thin.clone(8)),
+        (clone, thin.clone(9, name="other")),
+        (snap_create, thin.snap_create()),
+    ):
+        with pytest.raises(errors.NoMetadata, match="97 % full"):
+            deed(thin.host(), request, settings)  # type: ignore[operator]
+    assert thin.disk_volumes() == [DISK]

@@ -1,0 +1,21 @@
+"""postmigrate: the VM runs on the destination; the source gives its volumes up.  OpenNebula only logs a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Callable
+
+from vafnebula.config import Site
+from vafnebula.model import Postmigrate
+from vafnebula.one.xml import Vm
+from vafnebula.tm import live
+from vafnebula.tm.argv import Call
+
+
+def perform(call: Call, read: Callable[[], Vm], site: Site) -> Mapping[str, object]:
+    """Our own part first: another driver's failure shall not leave volumes behind."""
+    vm = read()
+    wanted = Postmigrate(call.vm, -1, vm.seq, call.sds, call.directory, live.source(call, vm, site))
+    facts = live.order(call, wanted, site)
+    live.others(call, vm)
+    return facts
