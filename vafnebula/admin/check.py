@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vafnebula import __version__, names
+from vafnebula import __version__, names, units
 from vafnebula.admin import ask, site
 from vafnebula.admin.cache import path
 from vafnebula.config import Site
@@ -37,6 +37,7 @@ def check(known: site.Known) -> list[Finding]:
     found += datastores(known.datastores)
     samples = _samples(known)
     found += mounted(samples)
+    found += monitored([h for h in known.api.hosts() if h.name in known.hosts], [d.id for d in known.systems])
     before = time.time()
     answers = ask.everyone([(host, Inspect(sorted(samples))) for host in known.hosts], known.config)
     took = time.time() - before
@@ -109,6 +110,18 @@ def mounted(samples: Mapping[str, int]) -> Iterator[Finding]:
         if size < 0:
             advice = "mount the image datastore here, or its registered images cannot be found"
             yield Finding(WARNING, "front-end", f"image {where} is not there", advice)
+
+
+def monitored(hosts: Sequence[pools.Host], systems: Sequence[int]) -> Iterator[Finding]:
+    """Whether the probe's word has come to OpenNebula; without it the scheduler goes by the root file system's room."""
+    for host in hosts:
+        for sds in systems:
+            if sds in host.room:
+                yield Finding(OK, host.name, f"OpenNebula knows {units.human(host.room[sds])} free in datastore {sds}")
+            else:
+                what = f"OpenNebula knows no room in datastore {sds} there"
+                advice = "onehost sync -f puts the probe there; it reports every 10 minutes"
+                yield Finding(WARNING, host.name, what, advice)
 
 
 def node(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from vafnebula import errors, names, units
-from vafnebula.admin.views import Group, View, Volume
+from vafnebula.admin.views import Group, View, Volume, leads_to
 from vafnebula.one import pools
 
 
@@ -90,7 +90,7 @@ def _record(disk: Mapping[str, str]) -> list[str]:
 def _link(link: str, target: str | None, device: str) -> list[str]:
     if target is None:
         return [f"{link} is missing: run fsck"]
-    if target != device:
+    if not leads_to(target, device):
         return [f"{link} points to {target or 'nothing'} instead of {device}: run fsck"]
     return [f"{link} -> {device}"]
 

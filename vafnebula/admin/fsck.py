@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from vafnebula import names
-from vafnebula.admin.views import Group, View, Volume
+from vafnebula.admin.views import Group, View, Volume, leads_to
 from vafnebula.model import Delete, DiskRef, Relink, Settle
 from vafnebula.one import pools
 
-LEFT = ("-saveas", "-backup", "-revert", "-old")  # names of what lasts as long as an action (node/points.py)
+LEFT = ("-saveas", "-backup", "-revert", "-old", "-spare")  # of what lasts as long as an action (names.py)
+AWAY = "the next action on that disk, or its end, takes it away"
 Lookup = Callable[[int], "pools.Vm | None"]
 
 
@@ -69,7 +70,7 @@ def _volumes(view: View, group: Group, vm_of: Lookup, root: str) -> Iterator[Fin
         elif volume.overflowed:
             advice = "delete the VM, and raise cow_percent"
             yield Finding(view.host, "overflowed", what, "its room for changes ran out, its content is lost", advice)
-        elif volume.what in ("disk", "snapshot"):
+        elif volume.what in ("disk", "snapshot") and volume.vm >= 0:
             yield from _of_vm(view, group, volume, vm_of(volume.vm), root, done)
 
 
@@ -88,9 +89,11 @@ def _of_vm(
     elif vm.steady and (vm.host, vm.sds) != (view.host, group.sds):
         where = f"VM {number} is on {vm.host}, system datastore {vm.sds}"
         yield Finding(view.host, "stray", what, where, "left by a migration? compare both, then lvremove this one")
+    elif vm.steady and names.PARTIAL in volume.tags:
+        yield Finding(view.host, "leftover", what, f"a copy of a disk of VM {number} that was cut off", AWAY)
     elif vm.steady and volume.ending in LEFT and group.find(names.disk_volume(number, volume.disk)):
         why = f"an action on disk {volume.disk} of VM {number} was cut off"
-        yield Finding(view.host, "leftover", what, why, "the next action on that disk, or its end, takes it away")
+        yield Finding(view.host, "leftover", what, why, AWAY)
     elif vm.steady and volume.what == "disk" and volume.disk not in vm.disks:
         if volume.tag("format"):
             yield _unsaved(view.host, what, f"VM {number} has no disk {volume.disk} any more")
@@ -103,7 +106,7 @@ def _of_vm(
             ref = DiskRef(number, volume.disk, vm.seq, group.sds, directory)
             why = f"disk.{volume.disk} of VM {number} is missing"
             yield Finding(view.host, "lost link", what, why, repair=Relink(ref))
-        elif target != names.device(names.vg(group.sds), volume.name):
+        elif not leads_to(target, names.device(names.vg(group.sds), volume.name)):
             why = f"{directory}/disk.{volume.disk} is {f'a link to {target}' if target else 'not a link'}"
             yield Finding(view.host, "wrong link", what, why, "look who made it; remove it, and run fsck again")
 

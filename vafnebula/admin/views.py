@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -105,6 +106,11 @@ class View:
     host: str
     groups: Mapping[int, Group]
     links: Mapping[tuple[int, int, int], str]
+
+
+def leads_to(target: str, device: str) -> bool:
+    """Whether a link is right.  After a boot it may spell the path in another way (node/deeds/activate.py)."""
+    return posixpath.normpath(target) == device
 
 
 def of_facts(host: str, facts: Mapping[str, Any]) -> View:

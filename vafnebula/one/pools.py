@@ -24,9 +24,12 @@ STEADY_LCM = (3, 16, 36, 37, 47, 48)
 
 @dataclass(frozen=True)
 class Host:
+    """`room` is what monitoring reported of system datastores: id -> free bytes."""
+
     id: int
     name: str
     state: int
+    room: Mapping[int, int]
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,15 @@ class Vm:
 
 
 def hosts(pool: bytes) -> list[Host]:
-    return [Host(_id(e), e.findtext("NAME", ""), _number(e, "STATE")) for e in xml.parse(pool).iterfind("HOST")]
+    return [
+        Host(
+            id=_id(e),
+            name=e.findtext("NAME", ""),
+            state=_number(e, "STATE"),
+            room={_id(d): _number(d, "FREE_MB") * units.MIB for d in e.iterfind("HOST_SHARE/DATASTORES/DS")},
+        )
+        for e in xml.parse(pool).iterfind("HOST")
+    ]
 
 
 def datastores(pool: bytes) -> list[Datastore]:

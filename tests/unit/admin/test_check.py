@@ -114,6 +114,14 @@ def test_datastores() -> None:
     assert missing == [f"no {kind} datastore has TM_MAD = fs_lvm_snap" for kind in ("image", "system")]
 
 
+def test_whether_monitoring_knows_the_datastores() -> None:
+    told, silent = pools.Host(0, "n1", 2, {100: 5 << 30}), pools.Host(1, "n2", 2, {})
+    assert [(f.level, f.where) for f in check.monitored([told, silent], [100])] == [
+        (check.OK, "n1"),
+        (check.WARNING, "n2"),
+    ]
+
+
 def test_the_front_ends_own_drivers(tmp_path: Path) -> None:
     assert check.worst(list(check.front_end(str(tmp_path)))) == check.PROBLEM
     package = tmp_path / "vafnebula/vafnebula"

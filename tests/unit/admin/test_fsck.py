@@ -35,6 +35,16 @@ def test_a_link_to_somewhere_else_is_a_persons_business() -> None:
         assert (finding.kind, finding.repair) == ("wrong link", None)
 
 
+def test_a_boot_may_spell_a_link_in_another_way() -> None:
+    assert find(view(disk(7), links={"100/7/0": "/dev/./vg-one-100/lv-one-7-0"}), vm(7)) == []
+    assert find(view(disk(7), links={"100/7/0": "/dev//vg-one-100/lv-one-7-0"}), vm(7)) == []
+
+
+def test_a_copy_that_was_cut_off_is_not_linked() -> None:
+    [finding] = find(view(disk(7, 0, names.PARTIAL), links={}), vm(7))
+    assert (finding.kind, finding.repair) == ("leftover", None)
+
+
 def test_a_lost_volume() -> None:
     [finding] = find(view(links={"100/7/0": "/dev/vg-one-100/lv-one-7-0"}), vm(7))
     assert (finding.kind, finding.what, finding.repair) == ("lost volume", "vg-one-100/lv-one-7-0", None)

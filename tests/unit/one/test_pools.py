@@ -30,6 +30,8 @@ def test_hosts(api: Api) -> None:
     found = {h.name: h for h in api.hosts()}
     assert {"node1", "node2", "localhost"} <= set(found)
     assert (found["node1"].id, found["localhost"].state) == (0, 4)
+    assert found["node1"].room[100] > 0
+    assert found["localhost"].room == {}
 
 
 def test_datastores(api: Api) -> None:

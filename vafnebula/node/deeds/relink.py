@@ -30,7 +30,7 @@ def relink(host: Host, request: Relink, settings: Settings) -> dict[str, object]
         if volume.tag("reserve") or names.PARTIAL in volume.tags:
             raise errors.Busy(what=what, why="it is only half copied")
         if os.path.lexists(ref.link):
-            if os.path.islink(ref.link) and os.readlink(ref.link) == ref.device:
+            if os.path.islink(ref.link) and os.path.normpath(os.readlink(ref.link)) == ref.device:
                 return {"result": "there"}
             raise errors.NotOurs(what=ref.link)
         if not os.path.exists(ref.device):
