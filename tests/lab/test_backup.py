@@ -115,3 +115,24 @@ def test_a_full_one_of_a_vm_that_is_off(site: Site, sds: int) -> None:
         with site.unchanged():
             line = refusal(start(site, "prebackup_live", vm))
         assert "a backup of a running VM, or an incremental one, needs mode thin" in line
+
+
+def test_the_sudo_rule_allows_two_messages_and_no_others(site: Site) -> None:
+    pool = "vg--one--100-vaf--thinpool-tpool"
+
+    def allowed(*words: str) -> bool:
+        """`sudo -l COMMAND` tells without running it."""
+        return site.lab.ssh(site.node, ["sudo", "-n", "-l", "dmsetup", *words], check=False).code == 0
+
+    assert allowed("message", pool, "0", "reserve_metadata_snap")
+    assert allowed("message", pool, "0", "release_metadata_snap")
+    for words in (
+        ("message", pool, "0", "delete 1"),
+        ("message", pool, "0", "delete", "1", "0", "reserve_metadata_snap"),
+        ("message", f"{pool} 0 delete 1 vg--one--100-vaf--thinpool-tpool", "0", "reserve_metadata_snap"),
+        ("message", "vg--one--10x-vaf--thinpool-tpool", "0", "reserve_metadata_snap"),
+        ("message", "--verifyudev", pool, "0", "reserve_metadata_snap"),
+        ("remove", pool),
+        (),
+    ):
+        assert not allowed(*words), words

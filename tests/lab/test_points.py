@@ -245,3 +245,30 @@ def test_a_saved_image_boots(site: Site, sds: int) -> None:
         with site.unchanged():
             assert "in use needs mode thin" in refused(site, "cpds", vm, f"{ROOT}/{DATASTORE}/snap", -1)
         site.sh("kill $(cat /run/reader)")
+
+
+def test_two_of_each_at_once(site: Site) -> None:
+    base = holed("base")
+    vm = site.of(THIN, site.image("base", base))
+    site.act("clone", vm)
+    new = f"{ROOT}/{DATASTORE}/twin"
+    for verb, *words in (
+        ("snap_create_live", "0"),
+        ("resize", "32"),
+        ("cpds", new, "-1"),
+        ("snap_revert", "0"),
+        ("cpds", new, "0"),
+        ("snap_delete", "0"),
+    ):
+        twins = [site.core.begin(call(verb, vm, *words)) for _ in range(2)]
+        for twin in twins:
+            done = twin.result(600)
+            assert (done.code, done.err) == (0, ""), verb
+        if verb == "snap_create_live":
+            write(site, vm, content("after", MIB))
+        assert belonging(site, vm) == ({"", "-s0"} if verb != "snap_delete" else {""})
+    assert site.holds(vm, base)
+    size = 10 * MIB  # what OpenNebula says of the image, when the snapshot was made
+    digest = hashlib.md5(base.ljust(size, b"\0")).hexdigest()
+    assert site.lab.run(["md5sum", new]).out.split()[0].decode() == digest
+    assert site.look({site.link(vm): 0})[site.link(vm)].size == 32 * MIB

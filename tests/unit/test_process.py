@@ -153,3 +153,29 @@ def test_a_child_of_another_user_is_left_to_end_when_its_pipes_are_closed(monkey
     monkeypatch.setattr(subprocess.Popen, "kill", refuse)
     with pytest.raises(errors.CommandFailed, match="124"):
         process.run(python("import time\nwhile True: print('x' * 9999, flush=True); time.sleep(.01)"), timeout=0.2)
+
+
+def test_a_pipe_hands_everything_over(tmp_path: Path) -> None:
+    process.pipe(["head", "-c", "1000000", "/dev/zero"], ["sh", "-c", f"wc -c >{tmp_path}/count"], timeout=10)
+    assert (tmp_path / "count").read_text().strip() == "1000000"
+
+
+@pytest.mark.parametrize(
+    ("producer", "consumer", "why"),
+    [
+        (["sh", "-c", "echo half; echo gone >&2; exit 3"], ["cat"], "gone"),
+        (["yes"], ["sh", "-c", "echo full >&2; exit 4"], "full"),
+        (["true"], ["/no/such/program"], "No such file"),
+        (["/no/such/program"], ["cat"], "No such file"),
+    ],
+)
+def test_a_pipe_of_which_one_end_fails(producer: list[str], consumer: list[str], why: str) -> None:
+    with pytest.raises(errors.CommandFailed, match=why):
+        process.pipe(producer, consumer, timeout=10)
+
+
+def test_a_pipe_that_takes_too_long_leaves_nobody(tmp_path: Path) -> None:
+    note = f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    with pytest.raises(errors.CommandFailed, match="124"):
+        process.pipe(python(note), ["cat"], timeout=1)
+    assert not alive(int((tmp_path / "pid").read_text()))

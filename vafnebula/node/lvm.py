@@ -273,7 +273,11 @@ def remove(host: Host, vg: str, select: str) -> None:
 
     One command finds and removes, so what was looked at is what goes.  Raises Busy when one is in use.
     """
-    _patiently(host, vg, "lvremove", ["-S", f'lv_tags="{names.OURS}" && {select}', vg])
+    argv = ["-S", f'lv_tags="{names.OURS}" && {select}', vg]
+    try:
+        _patiently(host, vg, "lvremove", argv)
+    except errors.NotFound:  # a dead run's lvremove was faster with one that had been found
+        _patiently(host, vg, "lvremove", argv)
 
 
 def by_name(name: str) -> str:

@@ -184,6 +184,14 @@ def test_a_holder_that_ends_before_the_signal_comes_is_no_error(
     child.kill()
 
 
+def test_interrupt_of_one_kind_of_action_leaves_others_alone(tmp_path: Path, holding: Callable[..., Child]) -> None:
+    child = holding(what="prebackup of disk 0 of VM 7")
+    lock.interrupt(str(tmp_path), "x", only="clone")
+    assert not is_free(tmp_path)
+    lock.interrupt(str(tmp_path), "x", only="prebackup")
+    assert "SIGTERM" in child.result()
+
+
 def test_interrupt_leaves_another_delete_alone(tmp_path: Path, holding: Callable[..., Child]) -> None:
     child = holding(what="delete of disk 0 of VM 7")
     lock.interrupt(str(tmp_path), "x")

@@ -174,3 +174,18 @@ def test_a_qcow2_image_stays_qcow2(node: Node) -> None:
     assert Path(image.path).read_bytes().startswith(b"QFI\xfb")
     process.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", image.path, f"{raw.path}.back"], timeout=60)
     assert Path(f"{raw.path}.back").read_bytes() == wanted
+
+
+def test_a_dead_runs_removal_that_gets_done_meanwhile(node: Node) -> None:
+    """Its lvremove outlived it, and takes the volume away under the retry: saved is saved."""
+    request = worked_on(node)
+    killed(mvds, node, request, "write_file")
+    os.unlink(node.root / "dev" / VG / "lv-one-7-0")  # deactivated, the metadata not written yet
+
+    def removed() -> None:
+        with node.lvm.metadata() as vgs:
+            del vgs[VG].lvs["lv-one-7-0"]
+
+    host = node.host(Fault("lvm lvchange", "call", removed))
+    assert mvds(host, request, node.settings)["result"] == "there"
+    is_saved(node)

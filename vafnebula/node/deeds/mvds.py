@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from vafnebula import errors
-from vafnebula.model import Save, Settings
+from vafnebula.model import DiskRef, Save, Settings
 from vafnebula.node import disks, imagefile, lvm, points, source
 from vafnebula.node.host import Host
 
@@ -25,7 +25,7 @@ def mvds(host: Host, request: Save, settings: Settings) -> dict[str, object]:
     disks.require_place(ref.directory, ref.sds, ref.vm)
     with disks.locked(settings, ref, "mvds") as lock_fd:
         group = lvm.group(host, ref.vg)
-        volume = group.find(ref.volume)
+        volume = _usable(host, ref, group)
         if volume is None and not _proven(disks.saved_marker(ref), path):
             volume = points.recover(host, ref, group)
             if volume is None:
@@ -36,11 +36,7 @@ def mvds(host: Host, request: Save, settings: Settings) -> dict[str, object]:
                 lvm.remove(host, ref.vg, lvm.by_disk(ref.vm, ref.disk))
             host.unlink(ref.link)
             return {"result": "there", "bytes": 0}
-        if not volume.ours:
-            raise errors.NotOurs(what=f"volume {ref.vg}/{ref.volume}")
-        if volume.overflowed:
-            raise errors.BrokenSnapshot(volume=f"{ref.vg}/{ref.volume}")
-        points.require_active(host, ref)
+        points.require_active(host, ref)  # one that was given its name back may not be
         size, image_format = points.content(volume), volume.tag("format") or source.RAW
         owner, like = f"{ref.vm}-{ref.disk}", _present(path)
         imagefile.write(host, ref.device, size, path, image_format, owner, lock_fd, like)
@@ -48,6 +44,18 @@ def mvds(host: Host, request: Save, settings: Settings) -> dict[str, object]:
         lvm.remove(host, ref.vg, lvm.by_disk(ref.vm, ref.disk))
         host.unlink(ref.link)
     return {"result": "saved", "bytes": size}
+
+
+def _usable(host: Host, ref: DiskRef, group: lvm.Group) -> lvm.Volume | None:
+    """The disk's volume, active; None when there is none, or when a dead run's lvremove gets done with it right now."""
+    if group.find(ref.volume) is None:
+        return None
+    volume = points.require_disk(host, ref, group)
+    try:
+        points.require_active(host, ref)
+    except errors.NotFound:
+        return None
+    return volume
 
 
 def _proven(marker: str, path: str) -> bool:
