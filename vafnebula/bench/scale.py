@@ -3,7 +3,8 @@
 reaction-p50, -p95    from an event to the call that instantiates a VM, debounce included: a real datagram socket, loop
                       and journal before a site in memory; beside the threshold policy in a simulated site
 decide-10k, -growth   decide with 10 000 jobs of 24 shapes, 1000 nodes and VMs, 3 templates; beside 1000 jobs
-cycle-slurm, -torque  CPU of a whole cycle at 10 000 jobs and 1000 nodes, which are all there may be: adapter, decide, journal
+cycle-slurm, -torque  CPU of a whole cycle at 10 000 jobs and 1000 nodes, the most there may be: adapter,
+                      decide, journal
 broken-image          launches in a simulated day when no VM ever joins
 impossible-job        launches in a simulated day for jobs that fit no template
 killed-jobs           jobs killed by ending a VM in a simulated month in which everything fails now and then
