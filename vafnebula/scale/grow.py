@@ -102,23 +102,32 @@ class Grow:
         )
         return self.out
 
-    def allowed(self, pool: Pool, template: Template) -> tuple[int, Reason]:
-        """How many VMs of `template` may start now, and what bounds them most."""
+    def lasting(self, pool: Pool, template: Template) -> tuple[int, Reason]:
+        """How many VMs of `template` the quotas allow: a job that needs more will not start today or tomorrow."""
+        own, total = (
+            self.used[pool.name].left(pool.quota, template.shape),
+            self.total.left(self.policy.quota, template.shape),
+        )
+        if own <= total:
+            return own, Reason("quota", f"pool {pool.name} is at its quota")
+        return total, Reason("quota", "the total quota is reached")
+
+    def passing(self, pool: Pool, template: Template) -> tuple[int, Reason]:
+        """How many may start in this cycle, by breaker and budget: a job that needs more gets the rest later."""
         key = breaker.key(pool.name, template.name)
         state = self.memory.breakers.get(key, Breaker())
         under_way = self.coming[key] + (self.undecided[key] if state.fizzled > 1 else 0)
         by_breaker, verdict = breaker.allowance(state, under_way, self.memory.clock, self.policy)
-        bounds = [
-            (by_breaker, verdict),
-            (
-                self.used[pool.name].left(pool.quota, template.shape),
-                Reason("quota", f"pool {pool.name} is at its quota"),
-            ),
-            (self.total.left(self.policy.quota, template.shape), Reason("quota", "the total quota is reached")),
-            (self.budget, self.hold or Reason("budget", f"{self.policy.starts} VMs start per cycle, the rest follows")),
-        ]
-        least = min(bounds, key=lambda b: b[0])
-        return (least[0], verdict if least[0] > 0 else least[1])
+        if self.budget < by_breaker:
+            budget = Reason("budget", f"{self.policy.starts} VMs start per cycle, the rest follows")
+            return self.budget, self.hold or budget
+        return by_breaker, verdict
+
+    def allowed(self, pool: Pool, template: Template) -> tuple[int, Reason]:
+        """How many VMs of `template` may start now, and what bounds them most."""
+        most, quota = self.lasting(pool, template)
+        now, verdict = self.passing(pool, template)
+        return (now, verdict) if now <= most else (most, verdict if most else quota)
 
     def start(self, pool: Pool, template: Template, count: int, why: str) -> list[Bin]:
         made = []
@@ -158,31 +167,35 @@ class Grow:
         options = fit.cheapest(group, jobs, every, rooms)
         if not options:
             return 0, self.fits_nothing(group, every)
-        done, refusals = 0, []
+        done, refusals, reachable = 0, [], 0
         for template, offer in options:
-            pool = owner[id(template)]
-            most, refusal = self.allowed(pool, template)
-            left = jobs - done
+            pool, left = owner[id(template)], jobs - done
+            most, quota = self.lasting(pool, template)
+            now, verdict = self.passing(pool, template)
 
             def enough(n: int, offer: Shape = offer, most: int = most, rooms: list[tuple[Bin, int]] = rooms) -> bool:
                 vms = fit.vms_for(group, n, offer, rooms)
                 return vms is not None and vms <= most
 
             n = fit.largest(left, enough)
-            if n:
-                vms = fit.vms_for(group, n, offer, rooms) or 0
-                why = (
-                    f"{group.waiting} job{'s' * (group.waiting != 1)} of {group.shape} wait{'s' * (group.waiting == 1)}"
-                )
-                self.start(pool, template, vms, f"{why}, the first is {group.head}")
-                fit.put(group, n, fit.room(group.shape, self.bins, foreign=foreign))
-                done += n
+            wanted = fit.vms_for(group, n, offer, rooms) or 0
+            reachable = max(reachable, n)
+            if n and (now or not wanted):
+                self.start(pool, template, min(wanted, now), self.cause(group))
+                pieces = fit.put(group, n, fit.room(group.shape, self.bins, foreign=foreign))
+                done += -(-sum(pieces.values()) // group.nodes)
                 rooms = fit.room(group.shape, self.bins, foreign=foreign)
-            if done == jobs:
-                return done, None
-            refusals.append(self.allowed(pool, template)[1] if n else refusal)
+            if done >= jobs:
+                return jobs, None
+            refusals.append(verdict if n and now < wanted else quota)
+        if reachable:  # what is there of a job that gets the rest later is not free for others, nor idle
+            fit.put(group, min(reachable, jobs - done), rooms)
         texts = dict.fromkeys(f"{t.name}: {r.text}" for (t, _), r in zip(options, refusals))
         return done, Reason(refusals[0].what, "; ".join(texts))
+
+    def cause(self, group: Group) -> str:
+        many = group.waiting != 1
+        return f"{group.waiting} job{'s' * many} of {group.shape} wait{'s' * (not many)}, the first is {group.head}"
 
     def offer(self, pool: Pool, template: Template) -> Shape:
         state = self.memory.breakers.get(breaker.key(pool.name, template.name), Breaker())

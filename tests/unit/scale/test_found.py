@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.unit.scale.worlds import SHAPES, SMALL
 from vafnebula.scale import breaker
 from vafnebula.scale.decide import decide
@@ -76,3 +78,18 @@ def test_nodes_are_found_with_their_domain() -> None:
     node = Node("vaf-1.site.org", SMALL.shape, SMALL.shape)
     views = decide(Snapshot(0.0, source, source, (), (node,), (vm,)), Memory("m"), POLICY).reasons.vms
     assert [(v.life, v.node) for v in views] == [("ready", "vaf-1.site.org")]
+
+
+@pytest.mark.parametrize("bound", ["half-open", "trial", "budget"])
+def test_a_job_on_many_nodes_gets_them_in_several_cycles(bound: str) -> None:
+    """It needs more VMs than may start at once: nothing started at all, and a half-open breaker never closed."""
+    policy = replace(POLICY, trial=2 if bound == "trial" else 10, starts=1 if bound == "budget" else 50)
+    world = World(policy, Faults(broken=frozenset({"small"})) if bound == "half-open" else Faults())
+    world.submit(Work("j", SHAPES[2], 10.0, 60.0, nodes=5))
+    scaler = Scaler(policy)
+    if bound == "half-open":
+        run(world, scaler, HOUR)
+        world.faults = Faults()
+    run(world, scaler, 4 * HOUR)
+    assert world.works["j"].ended is not None
+    assert world.launches[-1][0] < 3 * HOUR
