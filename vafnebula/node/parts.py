@@ -38,7 +38,7 @@ def of_disk(host: Host, vg: str, vm: int, disk: int) -> list[Part]:
 
 
 def lasting(vm: int, disk: int, name: str, points: str = "sb") -> bool:
-    """Whether a volume is a disk of the VM (`disk` -1: any), a disk snapshot or what a backup holds, and no leftover."""
+    """Whether a volume is a disk of the VM (`disk` -1: any), a disk snapshot or what a backup holds: no leftover."""
     number = r"\d+" if disk < 0 else str(disk)
     point = rf"(-[{points}]\d+)?" if points else ""
     return re.fullmatch(rf"lv-one-{vm}-{number}{point}", name) is not None
