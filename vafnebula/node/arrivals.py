@@ -12,7 +12,7 @@ from functools import partial
 
 from vafnebula import errors, names, units, wire
 from vafnebula.model import DiskRef, Image, Part, Settings
-from vafnebula.node import disks, lvm, room, snapshots, source
+from vafnebula.node import disks, lvm, parts, room, snapshots, source
 from vafnebula.node.cache import Cache
 from vafnebula.node.host import Host
 from vafnebula.node.parts import ORIGIN
@@ -88,7 +88,7 @@ class Arrival:
 
     def make(self, part: Part) -> str:
         """Make the volume for `part`; the base that it starts from: '', 'origin' or the parent's name."""
-        if not part.name.startswith(self.ref.volume):
+        if not parts.lasting(self.ref.vm, self.ref.disk, part.name):
             raise errors.BadArgument(what="volume", value=part.name, why=f"not of disk {self.ref.disk}")
         if part.name != self.ref.volume and self.settings.mode == "thick":
             why = "mode thick has no disk snapshots"
