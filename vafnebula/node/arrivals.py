@@ -10,8 +10,8 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
-from vafnebula import errors, names, units, wire
-from vafnebula.model import DiskRef, Image, Part, Settings
+from vafnebula import __version__, errors, names, units, wire
+from vafnebula.model import DiskRef, Image, Order, Part, Place, Send, Settings
 from vafnebula.node import disks, lvm, parts, room, snapshots, source
 from vafnebula.node.cache import Cache
 from vafnebula.node.host import Host
@@ -93,8 +93,7 @@ class Arrival:
         if part.name != self.ref.volume and self.settings.mode == "thick":
             why = "mode thick has no disk snapshots"
             raise errors.CannotMigrate(why=why, advice="delete the snapshots, or migrate to a datastore of mode thin")
-        mine = f"{lvm.by_name(part.name)} && {lvm.by_tag('run', self.host.run_id)}"
-        self._undo.push(part.name, partial(lvm.remove, self.host, self.ref.vg, mine))
+        self._undo.push(part.name, partial(lvm.remove, self.host, self.ref.vg, self._mine(part)))
         base = self._make(part)
         self._made.append(part)
         if not os.path.exists(self.device(part)):
@@ -102,6 +101,45 @@ class Arrival:
         if base:
             self.facts["base"] = base
         return base
+
+    def make_empty(self, part: Part) -> None:
+        """Make the volume for `part` with nothing in it: it reads zeros, and somebody else will fill it."""
+        self._undo.push(part.name, partial(lvm.remove, self.host, self.ref.vg, self._mine(part)))
+        host, vg, settings, size = self.host, self.ref.vg, self.settings, self._size(part)
+        tags = [t for t in self._tags(part) if not t.startswith("vaf.reserve=")]
+        if settings.mode == "thin":
+            room.making(
+                host, settings, vg, size,
+                lambda: lvm.thin_volume(host, vg, part.name, size, tags, limit=settings.pool_limit),
+            )  # fmt: skip
+        else:
+            room.making(host, settings, vg, size, lambda: lvm.linear_volume(host, vg, part.name, size, tags))
+            host.zero(self.device(part), 0, size)
+        self._made.append(part)
+
+    def fetch(self, place: Place, wanted: Sequence[tuple[Part, str]]) -> None:
+        """Take the parts that were made, each with its base, from where they are now."""
+        names, bases, ref = [p.name for p, _ in wanted], [b for _, b in wanted], self.ref
+        send = Send(ref.vm, ref.disk, place.sds, place.directory, names, bases, not place.host)
+        with self.host.converse(place, Order(__version__, send, self.settings)) as other:
+            reader = wire.Reader(other.out)
+            for part, base in wanted:
+                head = reader.next()
+                if head is None:
+                    other.reply(reader.last)  # which says why
+                if head != {"name": part.name}:
+                    raise errors.CopyFailed(source=part.name, why="something else came")
+                try:
+                    self.take(part, base, reader)
+                except errors.CopyFailed:
+                    if reader.last:
+                        other.reply(reader.last)
+                    raise
+            reader.next()
+            other.reply(reader.last)
+
+    def _mine(self, part: Part) -> str:
+        return f"{lvm.by_name(part.name)} && {lvm.by_tag('run', self.host.run_id)}"
 
     def device(self, part: Part) -> str:
         return names.device(self.ref.vg, part.name)
