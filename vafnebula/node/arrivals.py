@@ -102,6 +102,15 @@ class Arrival:
             self.facts["base"] = base
         return base
 
+    def parent(self, part: Part, before: Sequence[Part]) -> str:
+        """The name of the part among `before` that `part` can be made a snapshot of, '' for none.
+
+        It is made when its parent's content is there, not earlier: a snapshot of what is empty would be empty too.
+        """
+        above = next((p for p in before if p.name == part.parent), None)
+        fits = above is not None and self.settings.mode == "thin" and self._size(above) <= self._size(part)
+        return above.name if above is not None and fits else ""
+
     def make_empty(self, part: Part) -> None:
         """Make the volume for `part` with nothing in it: it reads zeros, and somebody else will fill it."""
         self._undo.push(part.name, partial(lvm.remove, self.host, self.ref.vg, self._mine(part)))
@@ -118,7 +127,7 @@ class Arrival:
         self._made.append(part)
 
     def fetch(self, place: Place, wanted: Sequence[tuple[Part, str]]) -> None:
-        """Take the parts that were made, each with its base, from where they are now."""
+        """Take the parts, each with its base, from where they are; one with a parent is made when its turn comes."""
         names, bases, ref = [p.name for p, _ in wanted], [b for _, b in wanted], self.ref
         send = Send(ref.vm, ref.disk, place.sds, place.directory, names, bases, not place.host)
         with self.host.converse(place, Order(__version__, send, self.settings)) as other:
@@ -129,6 +138,8 @@ class Arrival:
                     other.reply(reader.last)  # which says why
                 if head != {"name": part.name}:
                     raise errors.CopyFailed(source=part.name, why="something else came")
+                if part not in self._made:
+                    self.make(part)
                 try:
                     self.take(part, base, reader)
                 except errors.CopyFailed:

@@ -34,7 +34,8 @@ def _disk(host: Host, request: Move, settings: Settings, ref: DiskRef) -> dict[s
     found = Part.parsed(host.ask(place, Order(__version__, offer, settings)).facts.get("parts"))
     with arrivals.Arrival(host, settings, ref) as arrival:
         arrivals.clear(host, ref)
-        arrival.fetch(place, [(part, arrival.make(part)) for part in found])
+        bases = [arrival.parent(part, found[:n]) or arrival.make(part) for n, part in enumerate(found)]
+        arrival.fetch(place, list(zip(found, bases)))
         arrival.finish()
     return arrival.facts
 
