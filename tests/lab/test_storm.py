@@ -22,6 +22,10 @@ CUTS = {
     "thin: snapshot made but not linked": ("thin", "clone-cold", "publish", "kill"),
     "thick: half copied": ("thick", "clone-cold", "copy", "midway"),
     "thick: snapshot made but not linked": ("thick", "clone-cold", "publish", "kill"),
+    "thin: disk half received": ("thin", "mv", "receive", "midway"),
+    "thick: disk received but not linked": ("thick", "mv", "publish", "kill"),
+    "thin: all received, the source about to go": ("thin", "mv-rest", "ask", "kill"),
+    "thin: the source's volumes gone, its directory not": ("thin", "drop", "remove_tree", "kill"),
     "thin: disk saved but its volume still there": ("thin", "mvds", "lvremove", "kill"),
 }
 
@@ -48,7 +52,8 @@ def test_every_step_may_fail_or_be_the_last(clean_lab: Lab) -> None:
         for storm in storms.values():
             storm.kill()
     scenarios = {row["scenario"] for row in rows}
-    assert {"clone-cold", "clone-warm", "ln", "mkswap", "mkimage", "mvds", "delete", "delete-all"} <= scenarios
+    wanted = {"clone-cold", "clone-warm", "ln", "mkswap", "mkimage", "mvds", "mv", "mv-rest", "drop", "delete"}
+    assert wanted | {"delete-all"} <= scenarios
     assert {row["strike"] for row in rows} == {"fail", "kill", "midway"}
     assert [row for row in rows if not row["ok"]] == []
 
