@@ -127,18 +127,29 @@ class Sink:
         if change.offset < self._position or change.offset + change.length > self.size:
             raise errors.CopyFailed(source=self.path, why="a record lies outside of it or out of order")
         self._position = change.offset + change.length
-        if change.data is not None:
-            view, offset = memoryview(change.data), change.offset
+        data = change.data
+        if data is None and change.length < LARGEST:  # less work than asking the device
+            data = bytes(change.length)
+        if data is not None:
+            view, offset = memoryview(data), change.offset
             while view:
                 n = os.pwrite(self._fd, view, offset)
                 view, offset = view[n:], offset + n
         self._records.extend((change.offset, change.length, int(change.data is not None)))
 
     def zeros(self) -> Iterator[Range]:
-        """The ranges that shall read zeros: whoever has the means makes them do so before `prove`."""
+        """Large ranges that shall read zeros, neighbours joined: the caller makes them do so before `prove`."""
+        begin = end = 0
         for offset, length, data in _triples(self._records):
-            if not data:
-                yield offset, offset + length
+            if data or length < LARGEST:
+                continue
+            if offset != end:
+                if end > begin:
+                    yield begin, end
+                begin = offset
+            end = offset + length
+        if end > begin:
+            yield begin, end
 
     def flush(self) -> None:
         os.fsync(self._fd)

@@ -2,7 +2,7 @@
 
 Sent to a node and started there by test_storm.py; standard library and the node package only.
 
-    python3 storm.py matrix MODE SDS      every scenario x step x strike; prints one JSON line per strike
+    python3 storm.py matrix MODE SDS [SCENARIO...]    every scenario x step x strike; prints one JSON line per strike
     python3 storm.py halt MODE SDS SCENARIO WHAT STRIKE       prepares the scenario, strikes at the first step of that
                                                               name, then prints HALT and waits to be cut off
     python3 storm.py again MODE SDS SCENARIO                  runs the scenario's order and checks the result
@@ -33,12 +33,14 @@ from vafnebula.node import lvm, main
 from vafnebula.node.host import Host
 
 VM = 70
+OTHER = {100: 200, 200: 100}  # the VG of the other mode, where disks come from
+MOVES = ("mv", "mv-rest", "drop")
 STRIKES = ("fail", "kill", "midway")
 EFFECTS = (
     "lvm", "format", "copy", "zero", "publish", "unlink", "remove_tree", "write_file", "prepare_file", "finish_file",
-    "rename", "make_directory",
+    "rename", "make_directory", "receive", "take_file", "ask", "converse",
 )  # fmt: skip
-PROGRAMS = ("lvm", "copy", "format")  # the effects that can be struck midway
+PROGRAMS = ("lvm", "copy", "format", "receive")  # the effects that can be struck midway
 LOOKING = ("lvs", "vgs")
 PRESENT = ("mvds", "delete", "snap", "resize", "cpds", "backup", "restore")  # scenarios of disks that are there before
 ONLY = dict.fromkeys(("resize", "backup", "restore", "cpds"), ("kill",))  # the rest is in the unit tests
@@ -76,10 +78,15 @@ class StruckHost(Host):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _begin(name: str, argv: list, locks: tuple = ()) -> None:
+def _begin(name: str, argv: list, locks: tuple = (), *_: object) -> None:
     """Start what the step would have run, and leave it alone; of a copy, half is done before."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
-    if name == "copy":
+    if name == "receive":  # argv is the stream, locks the device
+        change = next(iter(argv.changes()))
+        with open(locks, "r+b") as f:
+            f.seek(change.offset)
+            f.write(change.data or b"")
+    elif name == "copy":
         for one in argv:
             half = [f"count={max(1, int(a[6:]) // 2)}" if a.startswith("count=") else a for a in one]
             if half != one:
@@ -249,8 +256,74 @@ class Bench:
         yield "cpds", worked, model.SaveAs(self.ref(0), new, -1), is_saved
         yield "restore", worked, model.Restore(VM, -1, self.sds, self.directory, [0]), same
         yield "mvds", dirty, save, self.require_saved
+        other, away = OTHER[self.sds], f"/var/lib/one/datastores/{OTHER[self.sds]}/{VM}"
+        place = model.Place("", other, away, sys.executable, "/var/tmp/one", 10)
+        move = model.Move(VM, 0, 4, self.sds, self.directory, place)
+        rest = model.Move(VM, -1, 4, self.sds, self.directory, place)
+        drop = model.Drop(VM, -1, other, away, [f"lv-one-{VM}-0"], False)
+
+        def away_and_warm() -> None:
+            """A disk in the VG of the other mode, which its guest has written to; the image is cached here."""
+            warm()
+            self.elsewhere(model.Clone(model.DiskRef(VM, 0, 3, other, away), base, 0))
+            self.write_to(f"{away}/disk.0", 4 * units.MIB, pattern("guest", units.MIB))
+            with open(f"{away}/checkpoint", "wb") as f:
+                f.write(pattern("checkpoint", 100_001))
+            os.sync()
+
+        def here() -> None:
+            away_and_warm()
+            self.do(move)
+
+        def moved() -> None:
+            self.require_written(f"{self.directory}/disk.0")
+            if os.path.lexists(away):  # until all is over the source is as good as it was
+                self.require_written(f"{away}/disk.0")
+
+        def all_moved() -> None:
+            self.require_written(f"{self.directory}/disk.0")
+            with open(f"{self.directory}/checkpoint", "rb") as f:
+                assert f.read() == pattern("checkpoint", 100_001), "the checkpoint is not what it was"
+            assert not os.path.lexists(away), "the source is left"
+
+        yield "mv", away_and_warm, move, moved
+        yield "mv-rest", here, rest, all_moved
+        yield "drop", here, drop, lambda: self.require_written(f"{self.directory}/disk.0")
         yield "delete", filled, delete, self.require_gone
         yield "delete-all", filled, delete_all, self.require_gone
+
+    def elsewhere(self, request: object) -> None:
+        """Do something in the VG of the other mode."""
+        settings = model.Settings(mode="thick" if self.mode == "thin" else "thin", cache_min_age=0, lock_wait=60)
+        reply = main.answer(model.Order(__version__, request, settings).to_json(), Host())
+        assert not reply.error, f"{request}: {reply.error}: {reply.text}"
+
+    def require_written(self, path: str) -> None:
+        """A disk of `base` with what its guest wrote."""
+        wanted = bytearray(self.original("base"))
+        wanted[4 * units.MIB : 5 * units.MIB] = pattern("guest", units.MIB)
+        with open(path, "rb") as f:
+            assert f.read(len(wanted)) == wanted, f"{path} is not what the guest wrote"
+
+    def require_somewhere(self) -> None:
+        """The disk that moves is whole in one VG or in both, by LVM alone: links may be lost for a while."""
+        why = []
+        for sds in (self.sds, OTHER[self.sds]):
+            volume = lvm.group(Host(), names.vg(sds)).find(f"lv-one-{VM}-0")
+            if volume is not None and names.PARTIAL not in volume.tags:
+                lvm.activate(Host(), names.vg(sds), volume.name)
+                try:
+                    self.require_written(names.device(names.vg(sds), volume.name))
+                    return
+                except AssertionError as e:
+                    why.append(str(e))
+        raise AssertionError(f"the only copy is lost: {why}")
+
+    def write_to(self, path: str, offset: int, content: bytes) -> None:
+        with open(path, "r+b", buffering=0) as f:
+            f.seek(offset)
+            f.write(content)
+            os.fsync(f.fileno())
 
     def renew(self, name: str) -> None:
         path = f"{self.images}/{name}"
@@ -259,10 +332,7 @@ class Bench:
         self.image(name)
 
     def write(self, disk: int, offset: int, content: bytes) -> None:
-        with open(self.ref(disk).link, "r+b", buffering=0) as f:
-            f.seek(offset)
-            f.write(content)
-            os.fsync(f.fileno())
+        self.write_to(self.ref(disk).link, offset, content)
 
     # --- checks
 
@@ -372,6 +442,9 @@ class Bench:
         names_too = ' || lv_name=~"^vaf-(origin|fill)-"' if origins else ""
         lvm.remove(Host(), self.vg, f"({lvm.by_tag('vm', VM)}{names_too})")
         shutil.rmtree(self.directory, ignore_errors=True)
+        other = OTHER[self.sds]
+        lvm.remove(Host(), names.vg(other), lvm.by_tag("vm", VM))
+        shutil.rmtree(f"/var/lib/one/datastores/{other}/{VM}", ignore_errors=True)
         for f in os.listdir(self.images):
             if ".vaf-" in f or f == "new":
                 os.unlink(f"{self.images}/{f}")
@@ -399,11 +472,13 @@ def strike(bench: Bench, order: object, at: int | str, how: str, halt: bool = Fa
 
 def takes(scenario: str) -> bool:
     """Whether the scenario is about a disk whose link is there before it."""
-    return scenario.startswith(PRESENT)
+    return scenario.startswith(PRESENT) or scenario in ("mv-rest", "drop")
 
 
-def matrix(bench: Bench) -> None:
+def matrix(bench: Bench, only: list) -> None:
     for name, prepare, order, check in bench.scenarios():
+        if only and name not in only:
+            continue
         cold = name == "clone-cold"
         bench.reset()
         prepare()
@@ -420,16 +495,20 @@ def matrix(bench: Bench) -> None:
                 result = {"scenario": name, "step": at, "what": what, "strike": how}
                 try:
                     end = strike(bench, order, at, how)
-                    if takes(name):
+                    if name.startswith(PRESENT):
                         bench.intact(name)
                     if how == "fail" and what in HEALED:
                         assert not end, f"it did not get over a failing {what}: {end}"
                     elif how == "fail":
                         assert end, "struck, but the reply is a success"
                         left = set(bench.volumes(incomplete=True)) - set(before[0])
-                        assert not left and bench.files() == before[1], f"left {left}, {bench.files()}"
+                        assert not left, f"left {left}"
+                        # files that came are no harm: they come again
+                        assert name == "mv-rest" or bench.files() == before[1], f"left {bench.files()}"
                     elif os.path.lexists(bench.ref(0).link) and not takes(name):
                         check()  # what is published is good
+                    if name in MOVES:
+                        bench.require_somewhere()
                     reply = bench.order(order, Host())
                     assert not reply.error, f"again: {reply.error}: {reply.text}"
                     check()
@@ -445,7 +524,7 @@ def matrix(bench: Bench) -> None:
 def run(argv: list) -> None:
     what, bench = argv[1], Bench(argv[2], int(argv[3]))
     if what == "matrix":
-        matrix(bench)
+        matrix(bench, argv[4:])
         return
     _, prepare, order, check = next(s for s in bench.scenarios() if s[0] == argv[4])
     if what == "halt":
@@ -456,8 +535,10 @@ def run(argv: list) -> None:
     else:
         if os.path.lexists(bench.ref(0).link) and not takes(argv[4]):
             check()  # what was published survived the cut
-        if takes(argv[4]):
+        if argv[4].startswith(PRESENT):
             bench.intact(argv[4])
+        if argv[4] in MOVES:
+            bench.require_somewhere()
         reply = bench.order(order, Host())
         assert not reply.error, f"{reply.error}: {reply.text}"
         check()

@@ -194,8 +194,8 @@ cat /proc/net/dev
 
 
 def said(mover: Mover, node: str, verb: str, vm: int) -> dict[str, str]:
-    """The facts of the last deed `verb` on the VM, from the node's syslog."""
-    line = mover.lab.sh(node, f"grep ' {verb} vm={vm} ' /var/log/syslog | tail -n 1")
+    """The facts of the last deed `verb` on the VM's disk 0, from the node's syslog."""
+    line = mover.lab.sh(node, f"grep ' {verb} vm={vm} disk=0 ' /var/log/syslog | tail -n 1")
     return dict(word.split("=", 1) for word in line.split() if "=" in word)
 
 
@@ -204,31 +204,28 @@ def received(text: str) -> int:
     return sum(int(line.split(":")[1].split()[0]) for line in text.splitlines()[2:] if not line.startswith("    lo"))
 
 
-@pytest.mark.parametrize("each", [100, 10, 2], ids=["1%", "10%", "50%"])
-def test_only_blocks_that_differ_cross_the_network(mover: Mover, each: int) -> None:
-    size = 32
-    data = random.Random(each).randbytes(size * MIB)
-    vm, mate = (mover.site.of(THIN, mover.site.image("delta", data)) for _ in range(2))
-    mover.core.act("clone", vm.id, 0)
-    mover.core.act("clone", mate.id, 0)
-    mover.core.migrate(mate.id, "n2")  # which also fills the same image there
-    mover.lab.sh("n1", CHANGE, f"{mover.directory(vm.id)}/disk.0", str(each), str(size))
-    changed = -(-size * 256 // each) * 4096
-    before, came = mover.digests(vm.id), received(mover.lab.sh("n2", "cat /proc/net/dev"))
-    mover.core.migrate(vm.id, "n2")
-    came = received(mover.lab.sh("n2", "cat /proc/net/dev")) - came
-    assert mover.digests(vm.id) == before
-    moved, sent = said(mover, "n2", "mv", vm.id), said(mover, "n1", "send", vm.id)
-    assert sent["disk"] == "-1"
-    lines = mover.lab.sh("n1", f"grep ' send vm={vm.id} disk=0' /var/log/syslog").split()
-    facts = dict(word.split("=", 1) for word in lines if "=" in word)
-    assert changed <= int(facts["bytes"]) <= 1.1 * changed
-    assert came <= 1.1 * changed + 128 * 1024, "two handshakes and the orders come on top"
-    if each == 100:
-        assert int(facts["looked"]) < size * MIB, "thin_delta was not used"
-    assert moved["result"] == "moved"
-    for done in (vm.id, mate.id):
-        mover.core.terminate(done)
+def test_only_blocks_that_differ_cross_the_network(mover: Mover) -> None:
+    """Of 16 MiB, 1, 10 and 50 % are changed; the destination holds the same image, for another VM."""
+    size = 16
+    image = mover.site.image("delta", random.Random(1).randbytes(size * MIB))
+    mate, *vms = (mover.site.of(THIN, image).id for _ in range(4))
+    for vm in (mate, *vms):
+        mover.core.act("clone", vm, 0)
+    mover.core.migrate(mate, "n2")
+    for vm, each in zip(vms, (100, 10, 2)):
+        mover.lab.sh("n1", CHANGE, f"{mover.directory(vm)}/disk.0", str(each), str(size))
+        changed = -(-size * 256 // each) * 4096
+        before, came = mover.digests(vm), received(mover.lab.sh("n2", "cat /proc/net/dev"))
+        mover.core.migrate(vm, "n2")
+        came = received(mover.lab.sh("n2", "cat /proc/net/dev")) - came
+        assert mover.digests(vm) == before
+        sent = said(mover, "n1", "send", vm)
+        assert changed <= int(sent["bytes"]) <= 1.1 * changed
+        assert came <= 1.1 * changed + 160 * 1024, "handshakes, orders and this test's own ssh come on top"
+        if each == 100:
+            assert int(sent["looked"]) < size * MIB, "thin_delta was not used"
+    for vm in (mate, *vms):
+        mover.core.run(argv("delete", mover.now(vm)))
 
 
 def test_a_base_that_the_destination_cannot_have(mover: Mover) -> None:
@@ -254,7 +251,7 @@ def test_a_stopped_vm_is_terminated(mover: Mover) -> None:
         mover.core.terminate(vm.id, host)
         saved = mover.lab.run(["cat", mover.site.path(image)]).out
         assert saved[5 * MIB :].startswith(b"disk 1 of ")
-        assert len(saved) == image.size
+        assert len(saved) == 10 * MIB, "DISK/SIZE is in whole MB"
         assert mover.parked(vm.id) == []
         assert mover.left("n1", vm.id) == []
 
@@ -266,7 +263,7 @@ def test_a_node_that_was_rebooted_without_its_links(mover: Mover) -> None:
     mover.lab.ssh("n1", ["/var/tmp/one/tm/fs_lvm_snap/activate"])
     assert mover.digests(vm.id) == before
     report = mover.lab.ssh("n1", ["/var/tmp/one/tm/fs_lvm_snap/monitor_ds", "/var/lib/one/datastores/100"]).out
-    line = next(row for row in report.decode().splitlines() if f"ID={vm.id}," in row)
+    line = next(row for row in report.decode().splitlines() if f"ID = {vm.id}," in row)
     assert "DISK_SIZE=[ID=0,SIZE=" in base64.b64decode(line.split('"')[1]).decode()
     mover.core.terminate(vm.id)
 

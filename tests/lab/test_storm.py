@@ -27,6 +27,10 @@ CUTS = {
     "thin: an image that is half copied": ("thin", "cpds", "copy", "midway"),
     "thin: an image that is proven but not renamed": ("thin", "cpds", "rename", "kill"),
     "thick: a restore between its two renames": ("thick", "restore", "lvrename#2", "kill"),
+    "thin: disk half received": ("thin", "mv", "receive", "midway"),
+    "thick: disk received but not linked": ("thick", "mv", "publish", "kill"),
+    "thin: all received, the source about to go": ("thin", "mv-rest", "ask", "kill"),
+    "thin: the source's volumes gone, its directory not": ("thin", "drop", "remove_tree", "kill"),
     "thin: disk saved but its volume still there": ("thin", "mvds", "lvremove", "kill"),
 }
 
@@ -53,7 +57,8 @@ def test_every_step_may_fail_or_be_the_last(clean_lab: Lab) -> None:
         for storm in storms.values():
             storm.kill()
     scenarios = {row["scenario"] for row in rows}
-    assert {"clone-cold", "clone-warm", "ln", "mkswap", "mkimage", "mvds", "delete", "delete-all"} <= scenarios
+    wanted = {"clone-cold", "clone-warm", "ln", "mkswap", "mkimage", "mvds", "delete", "delete-all"}
+    assert wanted | {"mv", "mv-rest", "drop"} <= scenarios
     assert {"snap_create", "snap_delete", "snap_revert", "resize", "cpds", "backup", "restore"} <= scenarios
     assert {row["strike"] for row in rows} == {"fail", "kill", "midway"}
     assert [row for row in rows if not row["ok"]] == []

@@ -98,9 +98,20 @@ def test_what_is_not_there_is_noticed(tmp_path: Path) -> None:
         Path(path).write_bytes(bytes(16384))  # a disk that lost it
         with pytest.raises(errors.CopyFailed, match="does not compare equal"):
             sink.prove(b"\0" * 32)
-    with Sink(path, 16384) as sink, pytest.raises(errors.CopyFailed, match="does not read zeros at 0"):
-        Path(path).write_bytes(b"y" * 16384)
-        blocks.copy([Change(0, 4096, None)], sink)
+    path = file(tmp_path / "large", b"y" * 3 * LARGEST)
+    with Sink(path, 3 * LARGEST) as sink:
+        changes = [Change(at * LARGEST, LARGEST, None) for at in range(2)]
+        with pytest.raises(errors.CopyFailed, match="does not read zeros at 0"):
+            blocks.copy(changes, sink)
+        assert list(sink.zeros()) == [(0, 2 * LARGEST)], "who has the means shall do it, in one go"
+
+
+def test_small_zeros_are_written(tmp_path: Path) -> None:
+    path = file(tmp_path / "f", b"y" * 16384)
+    with Sink(path, 16384) as sink:
+        blocks.copy([Change(4096, 8192, None)], sink)
+        assert list(sink.zeros()) == []
+    assert Path(path).read_bytes() == b"y" * 4096 + bytes(8192) + b"y" * 4096
 
 
 def test_a_link_in_place_of_a_file_is_not_written_through(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
-from vafnebula import errors, names, units, wire
-from vafnebula.model import DiskRef, Image, Part, Settings
-from vafnebula.node import disks, lvm, room, snapshots, source
+from vafnebula import __version__, errors, names, units, wire
+from vafnebula.model import DiskRef, Image, Order, Part, Place, Send, Settings
+from vafnebula.node import disks, lvm, parts, room, snapshots, source
 from vafnebula.node.cache import Cache
 from vafnebula.node.host import Host
 from vafnebula.node.parts import ORIGIN
@@ -88,13 +88,12 @@ class Arrival:
 
     def make(self, part: Part) -> str:
         """Make the volume for `part`; the base that it starts from: '', 'origin' or the parent's name."""
-        if not part.name.startswith(self.ref.volume):
+        if not parts.lasting(self.ref.vm, self.ref.disk, part.name):
             raise errors.BadArgument(what="volume", value=part.name, why=f"not of disk {self.ref.disk}")
         if part.name != self.ref.volume and self.settings.mode == "thick":
             why = "mode thick has no disk snapshots"
             raise errors.CannotMigrate(why=why, advice="delete the snapshots, or migrate to a datastore of mode thin")
-        mine = f"{lvm.by_name(part.name)} && {lvm.by_tag('run', self.host.run_id)}"
-        self._undo.push(part.name, partial(lvm.remove, self.host, self.ref.vg, mine))
+        self._undo.push(part.name, partial(lvm.remove, self.host, self.ref.vg, self._mine(part)))
         base = self._make(part)
         self._made.append(part)
         if not os.path.exists(self.device(part)):
@@ -102,6 +101,56 @@ class Arrival:
         if base:
             self.facts["base"] = base
         return base
+
+    def parent(self, part: Part, before: Sequence[Part]) -> str:
+        """The name of the part among `before` that `part` can be made a snapshot of, '' for none.
+
+        It is made when its parent's content is there, not earlier: a snapshot of what is empty would be empty too.
+        """
+        above = next((p for p in before if p.name == part.parent), None)
+        fits = above is not None and self.settings.mode == "thin" and self._size(above) <= self._size(part)
+        return above.name if above is not None and fits else ""
+
+    def make_empty(self, part: Part) -> None:
+        """Make the volume for `part` with nothing in it: it reads zeros, and somebody else will fill it."""
+        self._undo.push(part.name, partial(lvm.remove, self.host, self.ref.vg, self._mine(part)))
+        host, vg, settings, size = self.host, self.ref.vg, self.settings, self._size(part)
+        tags = [t for t in self._tags(part) if not t.startswith("vaf.reserve=")]
+        if settings.mode == "thin":
+            room.making(
+                host, settings, vg, size,
+                lambda: lvm.thin_volume(host, vg, part.name, size, tags, limit=settings.pool_limit),
+            )  # fmt: skip
+        else:
+            room.making(host, settings, vg, size, lambda: lvm.linear_volume(host, vg, part.name, size, tags))
+            host.zero(self.device(part), 0, size)
+        self._made.append(part)
+
+    def fetch(self, place: Place, wanted: Sequence[tuple[Part, str]]) -> None:
+        """Take the parts, each with its base, from where they are; one with a parent is made when its turn comes."""
+        names, bases, ref = [p.name for p, _ in wanted], [b for _, b in wanted], self.ref
+        send = Send(ref.vm, ref.disk, place.sds, place.directory, names, bases, not place.host)
+        with self.host.converse(place, Order(__version__, send, self.settings)) as other:
+            reader = wire.Reader(other.out)
+            for part, base in wanted:
+                head = reader.next()
+                if head is None:
+                    other.reply(reader.last)  # which says why
+                if head != {"name": part.name}:
+                    raise errors.CopyFailed(source=part.name, why="something else came")
+                if part not in self._made:
+                    self.make(part)
+                try:
+                    self.take(part, base, reader)
+                except errors.CopyFailed:
+                    if reader.last:
+                        other.reply(reader.last)
+                    raise
+            reader.next()
+            other.reply(reader.last)
+
+    def _mine(self, part: Part) -> str:
+        return f"{lvm.by_name(part.name)} && {lvm.by_tag('run', self.host.run_id)}"
 
     def device(self, part: Part) -> str:
         return names.device(self.ref.vg, part.name)

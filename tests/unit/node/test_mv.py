@@ -12,9 +12,11 @@ from tests.fakes.lvm import EXTENT, Lv, Vg
 from tests.fakes.node import VG, VM, Node, NodeMaker, Picture
 from tests.unit.node.steps import Case, is_finished_origin, matrix, survives
 from vafnebula import errors, names
-from vafnebula.model import Clone, DiskRef, Move, Place
+from vafnebula.model import Clone, DiskRef, Move, Place, SnapCreate, SnapRevert
 from vafnebula.node.deeds.clone import clone
 from vafnebula.node.deeds.mv import mv
+from vafnebula.node.deeds.snap_create import snap_create
+from vafnebula.node.deeds.snap_revert import snap_revert
 
 OLD = "vg-one-1"
 WORK = b"a day's work"
@@ -141,6 +143,30 @@ def test_a_base_that_only_has_the_same_name_is_not_used(node: Node) -> None:
     facts = mv(node.host(), move(node), node.settings)
     assert facts["base"] == "none"
     has_moved(node)
+
+
+def test_disk_snapshots_travel_with_a_disk_that_was_reverted(thin: Node) -> None:
+    """The disk derives from one of its snapshots, which must be there before the disk is made a snapshot of it."""
+    old(thin)
+    ref, names_of = old_disk(thin), ("lv-one-7-0", "lv-one-7-0-s1", "lv-one-7-0-s2")
+
+    def guest(text: bytes) -> None:
+        with thin.lvm.file(OLD, "lv-one-7-0").open("r+b") as f:
+            f.seek(8192)
+            f.write(text)
+
+    for number in (1, 2):
+        guest(b"before snapshot %d" % number)
+        snap_create(thin.host(), SnapCreate(ref, number), thin.settings)
+    snap_revert(thin.host(), SnapRevert(ref, 1), thin.settings)
+    guest(b"after the revert ")
+    held = {name: thin.lvm.file(OLD, name).read_bytes() for name in names_of}
+    assert len(set(held.values())) == 3
+    mv(thin.host(), move(thin), thin.settings)
+    for name, content in held.items():
+        assert thin.volume_holds(name, content.rstrip(b"\0")), name
+    mv(thin.host(), move(thin, disk=-1), thin.settings)
+    assert [n for n in thin.volumes(OLD) if n.startswith("lv-one")] == []
 
 
 def test_a_disk_larger_than_its_image(node: Node) -> None:

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.lvm import EXTENT, Lv
+from tests.fakes.lvm import EXTENT
 from tests.fakes.node import VM, Node, NodeMaker, Picture
 from tests.unit.node import test_mv
 from tests.unit.node.steps import Case, matrix, nothing_left, survives
 from vafnebula import errors, names
-from vafnebula.model import DiskRef, Failmigrate, Link, Place, Postmigrate, Premigrate
+from vafnebula.model import DiskRef, Failmigrate, Link, Place, Postmigrate, Premigrate, SnapCreate
 from vafnebula.node.deeds.failmigrate import failmigrate
 from vafnebula.node.deeds.ln import ln
 from vafnebula.node.deeds.postmigrate import postmigrate
 from vafnebula.node.deeds.premigrate import premigrate
+from vafnebula.node.deeds.snap_create import snap_create
 
 TO = (VM, -1, 1, 0)
 
@@ -94,12 +95,15 @@ def test_failmigrate_leaves_another_history_records_disks_alone(node: Node) -> N
     assert node.disk_volumes() == ["lv-one-7-0", "lv-one-7-1"]
 
 
-def test_disk_snapshots_are_refused(make_node: NodeMaker) -> None:
-    node = make_node("thin")
-    request = running(node)
-    snapshot = Lv("lv-one-7-0-s0", 2 * EXTENT, "thin", {names.OURS, "vaf.vm=7", "vaf.disk=0", "vaf.snap=0"})
-    node.lvm.add(test_mv.OLD, snapshot)
-    before = node.picture()
-    with pytest.raises(errors.CannotMigrate, match="disk snapshots cannot follow"):
-        premigrate(node.host(), request, node.settings)
-    assert node.picture() == before
+def test_disk_snapshots_go_ahead_of_their_disk(thin: Node) -> None:
+    request = running(thin)
+    snap_create(thin.host(), SnapCreate(test_mv.old_disk(thin), 5), thin.settings)
+    held = test_mv.content(thin)
+    with thin.lvm.file(test_mv.OLD, "lv-one-7-0").open("r+b") as f:
+        f.write(b"the guest goes on")
+    premigrate(thin.host(), request, thin.settings)
+    assert thin.volume_holds("lv-one-7-0-s5", held.rstrip(b"\0"))
+    assert thin.volumes()["lv-one-7-0-s5"].readonly
+    volumes_are_there(thin)
+    postmigrate(thin.host(), Postmigrate(*TO, thin.disk().directory, place(thin)), thin.settings)
+    assert [n for n in thin.volumes(test_mv.OLD) if n.startswith("lv-one")] == []

@@ -34,25 +34,8 @@ def _disk(host: Host, request: Move, settings: Settings, ref: DiskRef) -> dict[s
     found = Part.parsed(host.ask(place, Order(__version__, offer, settings)).facts.get("parts"))
     with arrivals.Arrival(host, settings, ref) as arrival:
         arrivals.clear(host, ref)
-        bases = [arrival.make(part) for part in found]
-        names = [part.name for part in found]
-        send = Send(ref.vm, ref.disk, place.sds, place.directory, names, bases, held)
-        with host.converse(place, Order(__version__, send, settings)) as other:
-            reader = wire.Reader(other.out)
-            for part, base in zip(found, bases):
-                head = reader.next()
-                if head is None:
-                    other.reply(reader.last)  # which says why
-                if head != {"name": part.name}:
-                    raise errors.CopyFailed(source=part.name, why="something else came")
-                try:
-                    arrival.take(part, base, reader)
-                except errors.CopyFailed:
-                    if reader.last:
-                        other.reply(reader.last)
-                    raise
-            reader.next()
-            other.reply(reader.last)
+        bases = [arrival.parent(part, found[:n]) or arrival.make(part) for n, part in enumerate(found)]
+        arrival.fetch(place, list(zip(found, bases)))
         arrival.finish()
     return arrival.facts
 

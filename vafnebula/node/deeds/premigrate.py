@@ -1,68 +1,62 @@
 """premigrate: volumes of the right name and size, and links to them, for libvirt's storage copy.
 
-libvirt writes every block, so a snapshot of an origin would win nothing, and a classic one could overflow.  What is
-read-only it cannot write: such disks are copied here and now.
+libvirt writes every block of a disk, so a snapshot of an origin would win nothing, and a classic one could overflow.
+What it does not copy is copied here and now: read-only disks, and disk snapshots, which the running VM does not touch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
-from vafnebula import __version__, errors, names
-from vafnebula.model import DiskRef, Move, Offer, Order, Part, Premigrate, Settings
-from vafnebula.node import arrivals, disks, lvm, parts, room
-from vafnebula.node.deeds.mv import mv
+from vafnebula import __version__, names
+from vafnebula.model import DiskRef, Offer, Order, Part, Premigrate, Settings
+from vafnebula.node import arrivals, disks, lvm, parts
 from vafnebula.node.host import Host
 from vafnebula.node.undo import Undo
 
 
 def premigrate(host: Host, request: Premigrate, settings: Settings) -> dict[str, object]:
-    """Make them.  Facts: volumes, bytes of them.  Raises CannotMigrate for disk snapshots, NoRoom, Busy, NotOurs, ...
+    """Make them.  Facts: volumes, bytes of them.  Raises CannotMigrate (snapshots into mode thick), NoRoom, Busy, ...
 
-    What this run made goes when it fails.
+    What this run made goes when it fails.  What a backup holds stays behind: the next backup is a full one.
     """
     disks.require_place(request.directory, request.sds, request.vm)
     place = request.source
     offer = Offer(request.vm, -1, place.sds, place.directory, not place.host)
-    found = Part.parsed(host.ask(place, Order(__version__, offer, settings)).facts.get("parts"))
-    found = [part for part in found if parts.lasting(request.vm, -1, part.name, "s")]  # a backup starts anew
-    if not all(parts.lasting(request.vm, -1, part.name, "") for part in found):
-        advice = "delete them, or migrate with the VM powered off"
-        raise errors.CannotMigrate(why="disk snapshots cannot follow in a live migration", advice=advice)
+    offered = Part.parsed(host.ask(place, Order(__version__, offer, settings)).facts.get("parts"))
+    found = [part for part in offered if parts.lasting(request.vm, -1, part.name, "s")]
+    numbers = sorted({int(names.tag_value(frozenset(part.tags), "disk") or -1) for part in found})
     with Undo() as undo:
-        for part in found:
-            number = int(names.tag_value(frozenset(part.tags), "disk") or -1)
+        for number in numbers:
             ref = DiskRef(request.vm, number, request.seq, request.sds, request.directory)
-            mine = f"{lvm.by_name(ref.volume)} && {lvm.by_tag('run', host.run_id)}"
+            own = f"{lvm.by_tag('vm', ref.vm)} && {lvm.by_tag('disk', number)} && {lvm.by_tag('run', host.run_id)}"
             undo.push(ref.link, partial(_unlink, host, ref))
-            undo.push(ref.volume, partial(lvm.remove, host, ref.vg, mine))
-            if part.readonly:
-                mv(host, Move(ref.vm, ref.disk, ref.seq, ref.sds, ref.directory, place), settings)
-                continue
+            undo.push(ref.volume, partial(lvm.remove, host, ref.vg, own))
             with disks.locked(settings, ref, "premigrate"):
                 if not arrivals.arrived(host, ref):
-                    _make(host, settings, ref, part)
+                    mine = [part for part in found if parts.lasting(request.vm, number, part.name, "s")]
+                    _disk(host, request, settings, ref, mine)
         undo.commit()
     return {"volumes": len(found), "bytes": sum(part.size for part in found)}
+
+
+def _disk(host: Host, request: Premigrate, settings: Settings, ref: DiskRef, mine: Sequence[Part]) -> None:
+    with arrivals.Arrival(host, settings, ref) as arrival:
+        arrivals.clear(host, ref)
+        copied = []
+        for part in mine:
+            if part.name == ref.volume and not part.readonly:
+                arrival.make_empty(part)
+            else:
+                alone = replace(part, parent="")  # the disk that it derives from is empty here
+                copied.append((alone, arrival.make(alone)))
+        if copied:
+            arrival.fetch(request.source, copied)
+        arrival.finish()
 
 
 def _unlink(host: Host, ref: DiskRef) -> None:
     if lvm.group(host, ref.vg).find(ref.volume) is None:
         host.unlink(ref.link)
-
-
-def _make(host: Host, settings: Settings, ref: DiskRef, part: Part) -> None:
-    arrivals.clear(host, ref)
-    size = lvm.in_extents(part.size)
-    kept = [t for t in part.tags if not t.startswith("vaf.origin=")]
-    tags = [*kept, *arrivals.own_tags(host, ref), names.PARTIAL]
-    if settings.mode == "thin":
-        room.making(
-            host, settings, ref.vg, size,
-            lambda: lvm.thin_volume(host, ref.vg, ref.volume, size, tags, limit=settings.pool_limit),
-        )  # fmt: skip
-    else:
-        room.making(host, settings, ref.vg, size, lambda: lvm.linear_volume(host, ref.vg, ref.volume, size, tags))
-        host.zero(ref.device, 0, size)  # libvirt may leave out what is zero on the source
-    lvm.untag(host, ref.vg, ref.volume, [names.PARTIAL])
-    arrivals.publish(host, ref)
