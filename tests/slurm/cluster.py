@@ -7,6 +7,7 @@ a PID namespace: killing it is the power cut that takes its jobs along.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import re
 import signal
@@ -70,6 +71,7 @@ class Cluster:
         self.conf.write_text(CONF.format(root=root))
         self.environment = {"PATH": os.environ["PATH"], "SLURM_CONF": str(self.conf), "LC_ALL": "C"}
         self.nodes: dict[str, subprocess.Popen[bytes]] = {}
+        self._numbers = itertools.count(1)  # nodes boot in parallel, and each needs an address of its own
         self._ctld: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Cluster:
@@ -134,7 +136,7 @@ class Cluster:
         -Z cannot say a port, so it is the address that tells nodes apart.
         """
         (self.root / "spool" / name).mkdir()
-        number = len(list((self.root / "spool").iterdir()))
+        number = next(self._numbers)
         network = "ip link set lo up && ip link set eth0 up && ip addr add 10.77.$1/16 dev eth0"
         script = f'echo ready; read _; {network} && shift && exec slurmd -D "$@"'
         slurmd = ["-f", str(self.conf), "-N", name, "-Z", "--conf", f"CPUs={CPUS} RealMemory={MEMORY}"]
@@ -152,11 +154,14 @@ class Cluster:
         self.nodes[name] = node
         assert node.stdin is not None
         assert node.stdout is not None
-        assert node.stdout.readline() == b"ready\n"
-        self.run("ip", "link", "add", f"v{number}", "type", "veth", "peer", "eth0", "netns", str(node.pid))
-        self.run("ip", "link", "set", f"v{number}", "master", "br0", "up")
-        node.stdin.close()
-        node.stdout.close()
+        with node.stdin, node.stdout:
+            try:
+                assert node.stdout.readline() == b"ready\n"
+                self.run("ip", "link", "add", f"v{number}", "type", "veth", "peer", "eth0", "netns", str(node.pid))
+                self.run("ip", "link", "set", f"v{number}", "master", "br0", "up")
+            except (AssertionError, subprocess.CalledProcessError):
+                if name in self.nodes:  # else it was powered off while it booted
+                    raise
 
     def power_off(self, name: str) -> None:
         node = self.nodes.pop(name, None)

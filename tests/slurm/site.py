@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -49,6 +49,7 @@ class Site:
         self.crimes: list[tuple[int, list[str]]] = []
         self.scaler: subprocess.Popen[bytes] | None = None
         self._hands = ThreadPoolExecutor(4)
+        self._deeds: list[Future[None]] = []
         (root / "one_auth").write_text(SESSION + "\n")
         self.policy = root / "scale.yaml"
         self.policy.write_text(POLICY.format(root=root, conf=self.slurm.conf, cpus=CPUS, memory=MEMORY))
@@ -69,6 +70,9 @@ class Site:
         self._hands.shutdown(cancel_futures=True)
         self.one.__exit__(kind, value, trace)
         self.slurm.__exit__(kind, value, trace)
+        for deed in self._deeds:
+            if not deed.cancelled():
+                deed.result()
 
     def start(self) -> None:
         """The scaler, in the cluster's network."""
@@ -132,11 +136,11 @@ class Site:
             self.stillborn -= 1
             self.dead.add(vm.id)
             return
-        self._hands.submit(self.slurm.power_on, f"vaf-{vm.id}")
+        self._deeds.append(self._hands.submit(self.slurm.power_on, f"vaf-{vm.id}"))
 
     def _ended(self, vm: Machine) -> None:
         name = f"vaf-{vm.id}"
         running = self.slurm.running_on(name) if name in self.slurm.nodes else []
         if running and vm.id not in self.dead:
             self.crimes.append((vm.id, running))
-        self._hands.submit(self.slurm.power_off, name)
+        self._deeds.append(self._hands.submit(self.slurm.power_off, name))
