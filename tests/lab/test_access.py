@@ -5,6 +5,7 @@ One machine is server and client; alice's home directory is made by pam_mkhomedi
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         made.sh(
             "useradd alice; useradd bob; useradd --system vafaccess; install -d -o vafaccess /var/lib/vafnebula-access"
         )
-        made.sh('mkdir -p /usr/lib/vafnebula; cp -r "$1" /usr/lib/vafnebula/vafnebula', str(REPO / "vafnebula"))
+        shutil.copytree(REPO / "vafnebula", made.shared / "vafnebula")  # a machine has a /tmp of its own
+        made.sh("mkdir -p /usr/lib/vafnebula; cp -r /shared/vafnebula /usr/lib/vafnebula/vafnebula")
         for name, path, mode in (
             ("share/access/vafnebula-access-keys", "/usr/libexec/vafnebula-access-keys", "0755"),
             ("share/access/sshd.conf", "/etc/ssh/sshd_config.d/60-vafnebula-access.conf", "0644"),
