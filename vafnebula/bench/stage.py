@@ -1,4 +1,6 @@
-"""The stage of the storage benchmark: one node with a thin and a thick system datastore, images on GlusterFS.
+"""The stage of the storage benchmark: nodes with a thin and a thick system datastore, images on GlusterFS.
+
+All is measured on the first node; a migration goes to the second.
 
 Seconds are seconds, sizes bytes.  What a measurement makes here it takes away again with `clear`.
 """
@@ -82,15 +84,19 @@ class Stage:
             self._images[name] = Image(DATASTORE, f"{ROOT}/{DATASTORE}/{name}", size)
         return self._images[name]
 
+    def renew(self, image: Image, holes: int) -> None:
+        """The image file is another one from now on, with `holes` percent of it hole."""
+        content.write(self.lab.outside(self.path(image)), image.size, holes)
+
     def path(self, image: Image) -> str:
         """The image file, on the front-end and on the node."""
         return image.source.replace("//", "/")
 
     # ---- our own actions
 
-    def vm(self, mode: str, *disks: Disk) -> Vm:
+    def vm(self, mode: str, *disks: Disk, host: str = "") -> Vm:
         """A new VM of which OpenNebula knows."""
-        vm = Vm(next(self._vms), self.node, SDS[mode], disks)
+        vm = Vm(next(self._vms), host or self.node, SDS[mode], disks)
         self.one.record(vm)
         return vm
 
@@ -160,15 +166,21 @@ class Stage:
         """Nothing of the image is in the node's page cache after this."""
         forget(self.lab, self.node, self.path(image))
 
-    def sh(self, script: str, *arguments: str) -> str:
-        """Run a shell script as root on the node."""
-        return self.lab.sh(self.node, script, *arguments, timeout=1800)
+    def sh(self, script: str, *arguments: str, node: str = "") -> str:
+        """Run a shell script as root on the node, or on another one."""
+        return self.lab.sh(node or self.node, script, *arguments, timeout=1800)
+
+    def python(self, program: str, *arguments: str, input: str = "") -> str:
+        """Run a Python program as root on the node; what it printed."""
+        words = step("python3", "-I", "-c", program, *arguments, input=input)
+        return timed(self.lab, self.node, [words], user="root")[0].out
 
     def clear(self, origins: bool = False) -> None:
         """Remove everybody's disks and references at once, with `origins` the cache too."""
         keep = "lv_name!=vaf-thinpool" if origins else "lv_name!~^vaf-"
         vgs = [names.vg(sds) for sds in SDS.values()]
-        self.sh(f"select={shlex.quote(keep)}{CLEAR}", *vgs)
+        for node in self.lab.nodes:
+            self.sh(f"select={shlex.quote(keep)}{CLEAR}", *vgs, node=node)
 
     def written(self) -> int:
         """Bytes written to the node's data disks since it booted."""

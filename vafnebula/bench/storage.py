@@ -12,6 +12,8 @@ from vafnebula.bench import (
     counts,
     crowd,
     delete,
+    many,
+    migration,
     poolfull,
     report,
     scratch,
@@ -41,7 +43,10 @@ MEASUREMENTS: dict[str, tuple[str, Callable[[Stage], list[Record]]]] = {
     "M8": ("deletion", delete.measure),
     "M7": ("VMs of one image that work together", together.measure),
     "M12": ("a thin pool that fills up", poolfull.measure),
+    "M9": ("cold migration", migration.measure),
+    "M14": ("a clone among many volumes", many.measure),
 }
+NODES = {"M9": migration.NODES}  # one where nothing is said
 
 GRIDS = ("M4", "M6", "M7")
 
@@ -55,6 +60,11 @@ def chosen(only: str) -> list[str]:
     return [name for name in MEASUREMENTS if name in wanted]
 
 
+def nodes(only: Sequence[str]) -> int:
+    """How many nodes the measurements `only` need."""
+    return max(NODES.get(name, 1) for name in only)
+
+
 def run(
     screen: Screen, only: Sequence[str], *, quick: bool, rounds: int | None, keep: Callable[[list[Record]], None]
 ) -> list[Record]:
@@ -63,8 +73,9 @@ def run(
     `rounds` overrides how often each case is measured.
     """
     records: list[Record] = []
-    with screen.step("Booting a hypervisor node and GlusterFS") as shown:
-        lab = Lab.up(nodes=1, sds={sds: mode for mode, sds in SDS.items()}, disk=DISK, progress=shown.note)
+    count = nodes(only)
+    with screen.step(f"Booting {count} hypervisor node{'s' * (count > 1)} and GlusterFS") as shown:
+        lab = Lab.up(nodes=count, sds={sds: mode for mode, sds in SDS.items()}, disk=DISK, progress=shown.note)
     with lab, OpenNebula(lab) as one:
         usual, smaller = QUICK if quick else FULL
         stage = Stage(lab, one, rounds or usual, smaller)

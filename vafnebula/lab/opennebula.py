@@ -193,10 +193,10 @@ class OpenNebula:
         self.record(replace(old, host=host, sds=old.sds if sds is None else sds, before=before, lcm=lcm))
         return old
 
-    def migrate(self, vm: int, host: str, sds: int | None = None) -> None:
-        """A cold migration: all lines of the script.  Raises ActionFailed."""
+    def migrate(self, vm: int, host: str, sds: int | None = None) -> float:
+        """A cold migration: seconds of all lines of the script.  Raises ActionFailed."""
         old = self.assign(vm, host, sds)
-        self.moved(old.host, old.directory, vm)
+        return self.moved(old.host, old.directory, vm)
 
     def stop(self, vm: int) -> None:
         """Stop or undeploy: all lines of the script.  Raises ActionFailed."""
@@ -209,10 +209,9 @@ class OpenNebula:
         old = self.assign(vm, host, sds, lcm=9)
         self.moved(FRONTEND, old.directory, vm)
 
-    def moved(self, host: str, directory: str, vm: int) -> None:
-        """All lines that bring the VM from there to its host.  Raises ActionFailed."""
-        for command in move_lines(self.vms[vm], host, directory):
-            self.run(command)
+    def moved(self, host: str, directory: str, vm: int) -> float:
+        """Seconds of all lines that bring the VM from there to its host.  Raises ActionFailed."""
+        return sum(self.run(command).seconds for command in move_lines(self.vms[vm], host, directory))
 
     def terminate(self, vm: int, host: str = "") -> None:
         """EPILOG, on `host` if it is not the VM's own: a line per disk, then the directory.  Raises ActionFailed."""

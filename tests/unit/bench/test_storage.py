@@ -17,3 +17,8 @@ def test_a_choice_keeps_the_order_of_weight() -> None:
 def test_an_unknown_measurement_is_named() -> None:
     with pytest.raises(errors.BadArgument, match=r"M99.*there are M1, M2"):
         storage.chosen("M1,M99")
+
+
+@pytest.mark.parametrize(("only", "count"), [("M1", 1), ("M9", 2), ("M1,M9,M14", 2), ("M14", 1)])
+def test_as_many_nodes_as_what_is_chosen_needs(only: str, count: int) -> None:
+    assert storage.nodes(storage.chosen(only)) == count
