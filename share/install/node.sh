@@ -166,7 +166,7 @@ thin_pool() { lvs --noheadings -o lv_name -S lv_name=vaf-thinpool "$vg" 2>/dev/n
 # volume_group : what usable_device found possible.
 volume_group() {
 	if ! vgs "$vg" >/dev/null 2>&1; then
-		say_or "making $vg on $device" quietly vgcreate -qq "$vg" "$device"
+		say_or "making $vg on $device" quietly vgcreate -qq --metadatasize 16m "$vg" "$device"
 		changed=yes
 	fi
 	[ "$sds_mode" = thin ] || return 0
