@@ -9,9 +9,10 @@ check costs no extra command and cannot race.
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from vafnebula import errors, names, process, units
@@ -19,6 +20,7 @@ from vafnebula.node import lvm_errors
 from vafnebula.node.host import Host
 
 BUSY_DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)  # seconds; qemu or a udev probe lets go within that, or never
+_TRIES = 20  # to open a device that others take away
 _FIELDS = "lv_name,lv_size,lv_attr,lv_tags,origin,pool_lv,segtype,data_percent,metadata_percent,lv_time,zero"
 
 
@@ -232,6 +234,27 @@ def activate(host: Host, vg: str, name: str) -> None:
 def deactivate(host: Host, vg: str, name: str) -> None:
     """Take the device away, which flushes it.  Raises Busy when it stays open."""
     _patiently(host, vg, "lvchange", ["-an", f"{vg}/{name}"])
+
+
+@contextmanager
+def held(host: Host, vg: str, name: str) -> Iterator[str]:
+    """The device of a volume that several may read at once: active, and open while the block runs.
+
+    So another one's `let_go` leaves it; one that comes between activation and open does not, and is waited out.  Raises
+    Busy when that happens again and again.
+    """
+    device = names.device(vg, name)
+    for _ in range(_TRIES):
+        activate(host, vg, name)
+        with suppress(FileNotFoundError):
+            fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+            break
+    else:
+        raise errors.Busy(what=f"volume {vg}/{name}", why="others take its device away again and again")
+    try:
+        yield device
+    finally:
+        os.close(fd)
 
 
 def let_go(host: Host, vg: str, name: str) -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.host import Fault
+from tests.fakes.host import FakeHost, Fault
 from tests.fakes.lvm import EXTENT, Lv, Vg
 from tests.fakes.node import VG, VM, Node, NodeMaker, Picture
 from tests.unit.node.steps import Case, is_finished_origin, matrix, survives
 from vafnebula import errors, names
-from vafnebula.model import Clone, DiskRef, Move, Place, SnapCreate, SnapRevert
+from vafnebula.model import Clone, DiskRef, Move, Place, Send, SnapCreate, SnapRevert
 from vafnebula.node.deeds.clone import clone
 from vafnebula.node.deeds.mv import mv
+from vafnebula.node.deeds.send import send
 from vafnebula.node.deeds.snap_create import snap_create
 from vafnebula.node.deeds.snap_revert import snap_revert
+from vafnebula.process import Completed
 
 OLD = "vg-one-1"
 WORK = b"a day's work"
@@ -135,6 +138,34 @@ def test_the_base_is_used_and_only_changes_travel(node: Node) -> None:
     assert isinstance(facts["bytes"], int)
     assert 0 < facts["bytes"] < 5000
     has_moved(node)
+
+
+class Crossed(FakeHost):
+    """Another sender is done with the origin right after this one has made it active, `times` times."""
+
+    times = 1
+
+    def lvm(self, argv: Sequence[str]) -> Completed:
+        done = super().lvm(argv)
+        if self.times and "-ay" in argv and names.ORIGIN_PREFIX in argv[-1]:
+            self.times -= 1
+            super().lvm(["-an" if word == "-ay" else word for word in argv if word != "-K"])
+        return done
+
+
+@pytest.mark.parametrize("times", [1, 1000])
+def test_two_senders_of_one_origin(thin: Node, times: int) -> None:
+    old(thin)
+    host, part = Crossed(thin.lvm), Send(VM, 0, 1, old_disk(thin).directory, ["lv-one-7-0"], ["origin"], held=False)
+    host.times = times
+    if times > 1:
+        with pytest.raises(errors.Busy, match="others take its device away again and again"):
+            send(host, part, thin.settings)
+        return
+    send(host, part, thin.settings)
+    assert WORK in host.sent.getvalue()
+    [origin] = [v for v in thin.volumes(OLD).values() if v.name.startswith(names.ORIGIN_PREFIX)]
+    assert not origin.active
 
 
 def test_a_base_that_only_has_the_same_name_is_not_used(node: Node) -> None:

@@ -34,11 +34,10 @@ def scrub(host: Host, request: Scrub, settings: Settings) -> dict[str, object]:
                 return {"result": "changed", "bytes": 0}
             device = names.device(vg, volume.name)
             was_active = os.path.exists(device)
-            if not was_active:
-                lvm.activate(host, vg, volume.name)
             result = "same"
             try:
-                blockcopy.compare(host, path, found.format, device, found.size, [fd])
+                with lvm.held(host, vg, volume.name):
+                    blockcopy.compare(host, path, found.format, device, found.size, [fd])
             except errors.CopyFailed:
                 source.require_unchanged(found)
                 result = "different"

@@ -87,9 +87,9 @@ def _readable(host: Host, settings: Settings, vg: str, part: Part, base: str) ->
         raise errors.NotFound(what=f"the origin of {vg}/{part.name}", advice="it was removed meanwhile, retry")
     key = room.origin_lock(vg, room.key_of(part.origin))
     with lock.hold(settings.lock_dir, key, "", wait=float(settings.lock_wait), shared=True):
-        lvm.activate(host, vg, part.origin)
         try:
-            yield part.origin
+            with lvm.held(host, vg, part.origin):
+                yield part.origin
         finally:
             origin = lvm.group(host, vg).find(part.origin)
             if origin and origin.kind == "thin":  # a classic snapshot's origin is active as long as the snapshot is
