@@ -229,7 +229,7 @@ class Player:
     def look(self, *guest: str) -> tuple[Look, Look]:
         """What the disks hold before and after a `guest` wrote a text to a disk."""
         host, directory = self.where
-        command = ["python3", "-I", "-c", LOOK, directory, "parked" if host == FRONTEND else "-", *guest]
+        command = ["python3", "-I", "-B", "-c", LOOK, directory, "parked" if host == FRONTEND else "-", *guest]
         lab = self.site.lab
         out = lab.run(command).out if host == FRONTEND else lab.ssh(host, command, user="root").out
         found, after = json.loads(out)
