@@ -43,7 +43,7 @@ EFFECTS = (
 PROGRAMS = ("lvm", "copy", "format", "receive")  # the effects that can be struck midway
 LOOKING = ("lvs", "vgs")
 PRESENT = ("mvds", "delete", "snap", "resize", "cpds", "backup", "restore")  # scenarios of disks that are there before
-ONLY = dict.fromkeys(("resize", "backup", "restore", "cpds", "mv-rest", "drop"), ("kill",))  # the rest is in the unit tests
+ONLY = dict.fromkeys(("resize", "backup", "restore", "cpds", "mv-rest", "drop"), ("kill",))  # else: unit tests
 HEALED = ("dmsetup",)  # a step whose failure the deed gets over by itself
 PASSING = ("-revert", "-old", "-saveas", "-backup", "-spare")  # endings of volumes that last as long as an action
 
