@@ -59,13 +59,8 @@ def parse(text: bytes, vm: int) -> Backup:
 def place(call: Call) -> str:
     """The directory on the node in which the backup datastore's driver expects the files (remotes/etc/datastore)."""
     try:
-        with open(f"{remotes()}/etc/datastore/datastore.conf", encoding="utf-8") as file:  # noqa: PTH123
+        with open(f"{call.remotes}/etc/datastore/datastore.conf", encoding="utf-8") as file:  # noqa: PTH123
             found = _BASE.findall(file.read())
     except (OSError, UnicodeDecodeError):
         found = []
     return f"{found[-1].rstrip('/')}/{call.vm}/backup" if found else f"{call.directory}/backup"
-
-
-def remotes() -> str:
-    """The directory above vafnebula/, datastore/ and etc/."""
-    return __file__.rsplit("/", 4)[0]

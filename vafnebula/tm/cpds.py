@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Callable
 
-from vafnebula import __version__, ssh
 from vafnebula.config import Site
-from vafnebula.model import Order, SaveAs
+from vafnebula.model import SaveAs
 from vafnebula.one.xml import Vm
 from vafnebula.tm import parked, reference
 from vafnebula.tm.argv import Call
+from vafnebula.tm.order import order
 
 
 def perform(call: Call, read: Callable[[], Vm], site: Site) -> Mapping[str, object]:
     """A disk of a stopped VM is parked on the front-end, which is then the host that is named."""
     if parked.there(call.directory, call.disk):
         return parked.save_as(call)
-    return ssh.ask(call.host, Order(__version__, request(call, read), site.storage(call.sds)), site).facts
+    return order(call, request(call, read), site)
 
 
 def request(call: Call, read: Callable[[], Vm]) -> SaveAs:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Callable
 
-from vafnebula import __version__, ssh
 from vafnebula.config import Site
-from vafnebula.model import Delete, Order
+from vafnebula.model import Delete
 from vafnebula.one.xml import Vm
 from vafnebula.tm import parked
 from vafnebula.tm.argv import Call
+from vafnebula.tm.order import order
 
 
 def perform(call: Call, read: Callable[[], Vm], site: Site) -> Mapping[str, object]:
@@ -21,8 +21,7 @@ def perform(call: Call, read: Callable[[], Vm], site: Site) -> Mapping[str, obje
     parked.remove(call.directory, call.disk)
     if parked.only_here(call.host, site):
         return {}
-    order = Order(__version__, request(call, read), site.storage(call.sds))
-    return ssh.ask(call.host, order, site).facts
+    return order(call, request(call, read), site)
 
 
 def request(call: Call, read: Callable[[], Vm]) -> Delete:

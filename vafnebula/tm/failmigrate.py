@@ -10,12 +10,13 @@ from vafnebula.model import Failmigrate
 from vafnebula.one.xml import Vm
 from vafnebula.tm import live
 from vafnebula.tm.argv import Call
+from vafnebula.tm.order import order
 
 
 def perform(call: Call, read: Callable[[], Vm], site: Site) -> Mapping[str, object]:
     """Our own part first, and never on the node and path where the VM runs."""
     vm = read()
     live.source(call, vm, site)
-    facts = live.order(call, Failmigrate(call.vm, -1, vm.seq, call.sds, call.directory), site)
+    facts = order(call, Failmigrate(call.vm, -1, vm.seq, call.sds, call.directory), site, forward=True)
     live.others(call, vm)
     return facts

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any
 
-from vafnebula import __version__, errors, process, ssh
+from vafnebula import errors, process
 from vafnebula.config import Site
-from vafnebula.model import Order, Place
+from vafnebula.model import Place
 from vafnebula.one.xml import Vm
+from vafnebula.tm import reference
 from vafnebula.tm.argv import Call
 
 OURS = "fs_lvm_snap"
@@ -58,9 +57,4 @@ def source(call: Call, vm: Vm, site: Site) -> Place:
     directory = f"{call.root}/{sds}/{call.vm}"
     if (host, directory) == (call.host, call.directory):
         raise errors.BadArgument(what="destination", value=host, why="it is where the VM comes from")
-    way = (site.python, site.remote_dir, site.connect_timeout)
-    return Place("" if host == call.host else host, sds, directory, *way)
-
-
-def order(call: Call, wanted: Any, site: Site) -> Mapping[str, object]:
-    return ssh.ask(call.host, Order(__version__, wanted, site.storage(call.sds)), site, forward=True).facts
+    return reference.source(call, sds, directory, site)

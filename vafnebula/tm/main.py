@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from vafnebula import __version__, errors
+from vafnebula import errors
 
 if TYPE_CHECKING:
     from vafnebula.one.xml import Vm
@@ -37,8 +37,8 @@ def main(argv: Sequence[str]) -> int:
 
 def perform(call: Call, remotes: str) -> None:
     """Carry out `call`; `remotes` is the directory that holds tm/, etc/ and vafnebula/.  Raises errors.Error."""
-    from vafnebula import config, log, ssh
-    from vafnebula.model import Order
+    from vafnebula import config, log
+    from vafnebula.tm.order import order
 
     started = time.monotonic()
     site = config.load(f"{remotes}/etc/vafnebula/vafnebula.conf")
@@ -52,8 +52,7 @@ def perform(call: Call, remotes: str) -> None:
     if hasattr(module, "perform"):  # more than one request to one node
         done = module.perform(call, read, site)
     else:
-        order = Order(__version__, module.request(call, read), site.storage(call.sds))
-        done = ssh.ask(call.host, order, site).facts
+        done = order(call, module.request(call, read), site)
     facts = {"vm": call.vm, "disk": call.disk, "host": call.host, "total": time.monotonic() - started}
     log.event(call.verb, **{**done, **facts})
 

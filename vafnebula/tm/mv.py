@@ -14,12 +14,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Callable
 
-from vafnebula import __version__, errors, ssh
+from vafnebula import errors
 from vafnebula.config import Site
-from vafnebula.model import Move, Order, Place
+from vafnebula.model import Move
 from vafnebula.one.xml import Vm
-from vafnebula.tm import argv, clone, ln, mkimage, parked
+from vafnebula.tm import argv, clone, ln, mkimage, parked, reference
 from vafnebula.tm.argv import Call
+from vafnebula.tm.order import order
 
 DEAD = (60, 61)  # PROLOG_MIGRATE_UNKNOWN and its failure: the fault tolerance hook took the source for dead
 
@@ -35,19 +36,13 @@ def perform(call: Call, read: Callable[[], Vm], site: Site) -> Mapping[str, obje
         return parked.keep(call, vm, site)
     if call.from_host not in vm.hosts or parked.there(call.from_directory, call.disk):
         return parked.bring_back(call, vm, site)
-    return order(call, request(call, vm, site), site)
+    return order(call, request(call, vm, site), site, forward=True)
 
 
 def request(call: Call, vm: Vm, site: Site) -> Move:
-    """For the destination.  A source on the same node needs no ssh."""
-    host = "" if call.from_host == call.host else call.from_host
-    way = (site.python, site.remote_dir, site.connect_timeout)
-    place = Place(host, call.from_sds, call.from_directory, *way)
+    """For the destination, which fetches."""
+    place = reference.source(call, call.from_sds, call.from_directory, site)
     return Move(call.vm, call.disk, vm.seq, call.sds, call.directory, place)
-
-
-def order(call: Call, wanted: Any, site: Site) -> Mapping[str, object]:
-    return ssh.ask(call.host, Order(__version__, wanted, site.storage(call.sds)), site, forward=True).facts
 
 
 def _without_source(call: Call, vm: Vm, site: Site) -> Mapping[str, object]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Callable
 
-from vafnebula import __version__, ssh
 from vafnebula.config import Site
-from vafnebula.model import Order, Save
+from vafnebula.model import Save
 from vafnebula.one.xml import Vm
 from vafnebula.tm import parked, reference
 from vafnebula.tm.argv import Call
+from vafnebula.tm.order import order
 
 
 def perform(call: Call, read: Callable[[], Vm], site: Site) -> Mapping[str, object]:
@@ -19,7 +19,7 @@ def perform(call: Call, read: Callable[[], Vm], site: Site) -> Mapping[str, obje
         return parked.save(call)
     if parked.saved(call):
         return {"result": "there"}
-    return ssh.ask(call.host, Order(__version__, request(call, read), site.storage(call.sds)), site).facts
+    return order(call, request(call, read), site)
 
 
 def request(call: Call, read: Callable[[], Vm]) -> Save:

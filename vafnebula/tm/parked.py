@@ -224,28 +224,11 @@ def save(call: Call) -> Mapping[str, object]:
     part = next((p for p in known.parts if p.name == whole), None) if known else None
     if part is None:
         raise errors.NotFound(what=f"disk {call.disk}", advice="it is not parked here")
-    tags, file = frozenset(part.tags), file_of(call.directory, part)
-    size = min(int(names.tag_value(tags, "size") or part.size), part.size)
-    fresh = f"{call.source}.vaf-{call.vm}-{call.disk}-{os.getpid()}"
     try:
-        like = os.stat(call.source)
+        mode = stat.S_IMODE(os.stat(call.source).st_mode) & 0o777
     except OSError as e:
         raise errors.ImageMissing(path=call.source, why=e.strerror) from e
-    try:
-        os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        os.chmod(fresh, stat.S_IMODE(like.st_mode) & 0o777)
-        if names.tag_value(tags, "format") == "qcow2":
-            _save_qcow2(file, size, fresh)
-        else:
-            os.truncate(fresh, size)
-            with blocks.Device(file) as old, blocks.Sink(fresh, size) as sink:
-                data = [(start, min(end, size)) for start, end in old.data()]
-                blocks.copy(blocks.differences(old, None, data), sink)
-        os.replace(fresh, call.source)
-        files.sync(os.path.dirname(call.source))
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(fresh)
+    size = _write(call, part, mode, qcow2=names.tag_value(frozenset(part.tags), "format") == "qcow2")
     with open(_marker(call), "w", encoding="utf-8") as f:
         f.write(call.source)
         f.flush()
@@ -262,20 +245,34 @@ def save_as(call: Call) -> Mapping[str, object]:
     part = next((p for p in known.parts if p.name == name), None) if known else None
     if part is None:
         raise errors.NotFound(what=f"{name} on the front-end", advice="choose another disk snapshot")
+    return {"result": "saved", "bytes": _write(call, part, None, qcow2=False)}
+
+
+def _write(call: Call, part: Part, mode: int | None, *, qcow2: bool) -> int:
+    """Put an image of a parked part, proven, in the place of the call's source; its bytes.
+
+    `mode` are its permissions, None for those that a new file gets.
+    """
     file, fresh = file_of(call.directory, part), f"{call.source}.vaf-{call.vm}-{call.disk}-{os.getpid()}"
     size = min(int(names.tag_value(frozenset(part.tags), "size") or part.size), part.size)
     try:
-        with open(fresh, "xb") as f:
-            f.truncate(size)
-        with blocks.Device(file) as old, blocks.Sink(fresh, size) as sink:
-            data = [(start, min(end, size)) for start, end in old.data()]
-            blocks.copy(blocks.differences(old, None, data), sink)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        os.close(os.open(fresh, flags, 0o666 if mode is None else 0o600))
+        if mode is not None:
+            os.chmod(fresh, mode)
+        if qcow2:
+            _save_qcow2(file, size, fresh)
+        else:
+            os.truncate(fresh, size)
+            with blocks.Device(file) as old, blocks.Sink(fresh, size) as sink:
+                data = [(start, min(end, size)) for start, end in old.data()]
+                blocks.copy(blocks.differences(old, None, data), sink)
         os.replace(fresh, call.source)
         files.sync(os.path.dirname(call.source))
     finally:
         with suppress(FileNotFoundError):
             os.unlink(fresh)
-    return {"result": "saved", "bytes": size}
+    return size
 
 
 def _save_qcow2(file: str, size: int, fresh: str) -> None:

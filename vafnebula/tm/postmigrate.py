@@ -10,12 +10,13 @@ from vafnebula.model import Postmigrate
 from vafnebula.one.xml import Vm
 from vafnebula.tm import live
 from vafnebula.tm.argv import Call
+from vafnebula.tm.order import order
 
 
 def perform(call: Call, read: Callable[[], Vm], site: Site) -> Mapping[str, object]:
     """Our own part first: another driver's failure shall not leave volumes behind."""
     vm = read()
     wanted = Postmigrate(call.vm, -1, vm.seq, call.sds, call.directory, live.source(call, vm, site))
-    facts = live.order(call, wanted, site)
+    facts = order(call, wanted, site, forward=True)
     live.others(call, vm)
     return facts

@@ -10,6 +10,7 @@ from vafnebula.model import Premigrate
 from vafnebula.one.xml import Vm
 from vafnebula.tm import live
 from vafnebula.tm.argv import Call
+from vafnebula.tm.order import order
 
 
 def perform(call: Call, read: Callable[[], Vm], site: Site) -> Mapping[str, object]:
@@ -19,4 +20,4 @@ def perform(call: Call, read: Callable[[], Vm], site: Site) -> Mapping[str, obje
     place = live.source(call, vm, site)
     live.others(call, vm)
     wanted = Premigrate(call.vm, -1, vm.seq, call.sds, call.directory, place)
-    return live.order(call, wanted, site)
+    return order(call, wanted, site, forward=True)

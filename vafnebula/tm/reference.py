@@ -1,8 +1,9 @@
-"""Call and record -> the DiskRef and Image that requests are made of."""
+"""Call and record -> the DiskRef, Place and Image that requests are made of."""
 
 from __future__ import annotations
 
-from vafnebula.model import DiskRef, Image
+from vafnebula.config import Site
+from vafnebula.model import DiskRef, Image, Place
 from vafnebula.one.xml import Vm
 from vafnebula.tm.argv import Call
 
@@ -15,6 +16,12 @@ def disk(call: Call, vm: Vm) -> DiskRef:
 def place(call: Call) -> DiskRef:
     """The disk that `call` is about, where nobody asks which history record does."""
     return DiskRef(vm=call.vm, disk=call.disk, seq=-1, sds=call.sds, directory=call.directory)
+
+
+def source(call: Call, sds: int, directory: str, site: Site) -> Place:
+    """Where what moves comes from, for the destination.  A source on the same node needs no ssh."""
+    host = "" if call.from_host == call.host else call.from_host
+    return Place(host, sds, directory, site.python, site.remote_dir, site.connect_timeout)
 
 
 def image(call: Call) -> Image:

@@ -12,40 +12,40 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Callable
 
-from vafnebula import __version__, config, errors, process, ssh
-from vafnebula.model import Order, Restore
+from vafnebula import errors, process, ssh
+from vafnebula.config import Site
+from vafnebula.model import Restore
 from vafnebula.one import rpc, xml
 from vafnebula.one.xml import Vm
-from vafnebula.tm import backup
 from vafnebula.tm.argv import Call
+from vafnebula.tm.order import order
 
 LIST_TIMEOUT = 600.0  # seconds; a repository may be far away
 _DRIVER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def request(call: Call, read: Callable[[], Vm]) -> Restore:
+def perform(call: Call, read: Callable[[], Vm], site: Site) -> Mapping[str, object]:
     """Bring the images to the node, then the order.  Raises NoBackup, CopyFailed, ApiFailed; nothing is left then."""
-    remotes = backup.remotes()
-    site = config.load(f"{remotes}/etc/vafnebula/vafnebula.conf")
-    urls = _urls(call, remotes, site)
+    urls = _urls(call, site)
     try:
         for disk, url in urls.items():
-            _fetch(call, remotes, site, disk, url)
+            _fetch(call, site, disk, url)
     except errors.Error:
         with suppress(errors.Error):
-            ssh.ask(call.host, Order(__version__, _order(call, []), site.storage(call.sds)), site)
+            order(call, _request(call, []), site)
         raise
-    return _order(call, sorted(urls))
+    return order(call, _request(call, sorted(urls)), site)
 
 
-def _order(call: Call, disks: list[int]) -> Restore:
+def _request(call: Call, disks: list[int]) -> Restore:
     return Restore(vm=call.vm, disk=-1, sds=call.sds, directory=call.directory, disks=disks)
 
 
-def _urls(call: Call, remotes: str, site: config.Site) -> dict[int, str]:
+def _urls(call: Call, site: Site) -> dict[int, str]:
     """Disk -> where downloader.sh finds it."""
     vm = rpc.vm_xml(call.vm, site.api_timeout)
     image = rpc.document("one.image.info", call.backup, call.vm, site.api_timeout)
@@ -58,7 +58,7 @@ def _urls(call: Call, remotes: str, site: config.Site) -> dict[int, str]:
     if not _DRIVER.fullmatch(driver):
         raise errors.NoBackup(image=call.backup, why="its datastore has no usable DS_MAD")
     told = b"<DS_DRIVER_ACTION_DATA>\n%s\n%s\n%s\n</DS_DRIVER_ACTION_DATA>\n" % (datastore, vm, image)
-    argv = [f"{remotes}/datastore/{driver}/ls", "-i", str(call.increment)]
+    argv = [f"{call.remotes}/datastore/{driver}/ls", "-i", str(call.increment)]
     try:
         found = json.loads(process.run(argv, timeout=LIST_TIMEOUT, input=told).out)
         urls = {int(disk): str(url) for disk, url in found.items() if str(disk).isdigit()}
@@ -71,11 +71,11 @@ def _urls(call: Call, remotes: str, site: config.Site) -> dict[int, str]:
     return wanted
 
 
-def _fetch(call: Call, remotes: str, site: config.Site, disk: int, url: str) -> None:
+def _fetch(call: Call, site: Site, disk: int, url: str) -> None:
     """Bring one image to the node."""
     staging = shlex.quote(f"{call.directory}/.restore")
     remote = f"umask 077; mkdir -p {staging} && exec dd of={staging}/disk.{disk} bs=1M conv=fsync status=none"
-    producer = [f"{remotes}/datastore/downloader.sh", "--nodecomp", url, "-"]
+    producer = [f"{call.remotes}/datastore/downloader.sh", "--nodecomp", url, "-"]
     try:
         process.pipe(producer, [*ssh.command(call.host, site)[:-1], remote], timeout=None)
     except errors.CommandFailed as e:

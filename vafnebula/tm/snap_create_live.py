@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from vafnebula.tm.snap_create import request
 
-from vafnebula.model import SnapCreate
-from vafnebula.one.xml import Vm
-from vafnebula.tm import reference
-from vafnebula.tm.argv import Call
-
-
-def request(call: Call, read: Callable[[], Vm]) -> SnapCreate:
-    """Nothing is read: the call says all."""
-    return SnapCreate(disk=reference.place(call), snap=call.snap)
+__all__ = ["request"]

@@ -31,7 +31,7 @@ def way(
     taken: list[Any] = []
 
     def take(what: Any) -> Any:
-        def note(call: argv.Call, *rest: Any) -> Mapping[str, object]:
+        def note(call: argv.Call, *rest: Any, **_: Any) -> Mapping[str, object]:
             taken.append(what or rest[0])
             return {}
 
