@@ -12,7 +12,7 @@ from functools import partial
 
 from vafnebula import __version__, errors, names, units, wire
 from vafnebula.model import DiskRef, Image, Order, Part, Place, Send, Settings
-from vafnebula.node import disks, lvm, parts, room, snapshots, source
+from vafnebula.node import disks, lvm, parts, points, room, snapshots, source
 from vafnebula.node.cache import Cache
 from vafnebula.node.host import Host
 from vafnebula.node.parts import ORIGIN
@@ -93,7 +93,7 @@ class Arrival:
         if part.name != self.ref.volume and self.settings.mode == "thick":
             why = "mode thick has no disk snapshots"
             raise errors.CannotMigrate(why=why, advice="delete the snapshots, or migrate to a datastore of mode thin")
-        self._undo.push(part.name, partial(lvm.remove, self.host, self.ref.vg, self._mine(part)))
+        self._undo.push(part.name, partial(lvm.remove, self.host, self.ref.vg, points.mine(self.host, part.name)))
         base = self._make(part)
         self._made.append(part)
         if not os.path.exists(self.device(part)):
@@ -107,15 +107,19 @@ class Arrival:
 
         It is made when its parent's content is there, not earlier: a snapshot of what is empty would be empty too.
         """
+        above = self._above(part, before)
+        return above.name if above else ""
+
+    def _above(self, part: Part, before: Sequence[Part]) -> Part | None:
         above = next((p for p in before if p.name == part.parent), None)
         fits = above is not None and self.settings.mode == "thin" and self._size(above) <= self._size(part)
-        return above.name if above is not None and fits else ""
+        return above if fits else None
 
     def make_empty(self, part: Part) -> None:
         """Make the volume for `part` with nothing in it: it reads zeros, and somebody else will fill it."""
-        self._undo.push(part.name, partial(lvm.remove, self.host, self.ref.vg, self._mine(part)))
-        host, vg, settings, size = self.host, self.ref.vg, self.settings, self._size(part)
-        tags = [t for t in self._tags(part) if not t.startswith("vaf.reserve=")]
+        self._undo.push(part.name, partial(lvm.remove, self.host, self.ref.vg, points.mine(self.host, part.name)))
+        host, vg, settings = self.host, self.ref.vg, self.settings
+        size, tags = self._size(part), self._tags(part)
         if settings.mode == "thin":
             room.making(
                 host, settings, vg, size,
@@ -149,9 +153,6 @@ class Arrival:
             reader.next()
             other.reply(reader.last)
 
-    def _mine(self, part: Part) -> str:
-        return f"{lvm.by_name(part.name)} && {lvm.by_tag('run', self.host.run_id)}"
-
     def device(self, part: Part) -> str:
         return names.device(self.ref.vg, part.name)
 
@@ -171,7 +172,7 @@ class Arrival:
                 what=where, advice="its source has none: look for it on other nodes before you recover"
             )
         for part in self._made:
-            drop = [names.PARTIAL, *(t for t in self._tags(part) if t.startswith("vaf.reserve="))]
+            drop = [names.PARTIAL, names.reserve(self._wanted(part))]
             if part.name != self.ref.volume:  # a point in time is inactive, at a boot too
                 lvm.seal(self.host, self.ref.vg, part.name, [], drop, skip=True)
                 lvm.let_go(self.host, self.ref.vg, part.name)
@@ -188,15 +189,17 @@ class Arrival:
 
     def _tags(self, part: Part) -> list[str]:
         kept = [t for t in part.tags if not t.startswith("vaf.origin=")]
-        own = [*own_tags(self.host, self.ref), names.PARTIAL]
-        wanted = part.used + units.MIB
-        return [*kept, *own, *([names.reserve(wanted)] if self.settings.mode == "thin" and not part.parent else [])]
+        return [*kept, *own_tags(self.host, self.ref), names.PARTIAL]
+
+    def _wanted(self, part: Part) -> int:
+        """Bytes that a copy of the whole part may occupy in the thin pool."""
+        return part.used + units.MIB
 
     def _make(self, part: Part) -> str:
         host, vg, settings = self.host, self.ref.vg, self.settings
         tags, size = self._tags(part), self._size(part)
-        above = next((p for p in self._made if p.name == part.parent), None)
-        if settings.mode == "thin" and above is not None and self._size(above) <= size:
+        above = self._above(part, self._made)
+        if above is not None:
             room.making(
                 host, settings, vg, size,
                 lambda: lvm.snapshot(
@@ -208,14 +211,7 @@ class Arrival:
             return above.name
         if part.image and self._from_origin(part, tags, size):
             return ORIGIN
-        if settings.mode == "thin":
-            wanted = part.used + units.MIB
-            room.reserving(
-                host, settings, vg, wanted,
-                lambda: lvm.thin_volume(host, vg, part.name, size, tags, limit=settings.pool_limit),
-            )  # fmt: skip
-        else:
-            room.making(host, settings, vg, size, lambda: lvm.linear_volume(host, vg, part.name, size, tags))
+        room.for_copy(host, settings, vg, part.name, size, tags, self._wanted(part))
         return ""
 
     def _from_origin(self, part: Part, tags: Sequence[str], size: int) -> bool:
@@ -227,8 +223,7 @@ class Arrival:
             if have is None:
                 raise errors.NotFound(what=origin, advice="")
             self._origin = [names.tag("origin", room.key_of(origin))]
-            plain = [t for t in tags if not t.startswith("vaf.reserve=")]
-            snapshots.of_origin(self.host, self.settings, self.ref, origin, size, plain, name=part.name)
+            snapshots.of_origin(self.host, self.settings, self.ref, origin, size, tags, name=part.name)
             if self.settings.mode == "thin" and have.size < size:
                 lvm.extend(self.host, self.ref.vg, part.name, size)
 

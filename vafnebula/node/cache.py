@@ -105,17 +105,10 @@ class Cache:
             names.tag("run", host.run_id),
             names.tag("image", f"{image.datastore}/{_taggable(found.path)}"),
             names.tag("print", found.fingerprint),
-            names.reserve(wanted),
         ]
         with Undo() as undo:
             undo.push(fill, lambda: lvm.remove(host, vg, f"{lvm.by_name(fill)} && {lvm.by_tag('run', host.run_id)}"))
-            if thin:
-                room.reserving(
-                    host, settings, vg, wanted,
-                    lambda: lvm.thin_volume(host, vg, fill, size, tags, limit=settings.pool_limit),
-                )  # fmt: skip
-            else:
-                room.making(host, settings, vg, size, lambda: lvm.linear_volume(host, vg, fill, size, tags))
+            room.for_copy(host, settings, vg, fill, size, tags, wanted)
             self.facts["bytes"] = blockcopy.fill(
                 host, found, device, size, zeroed=thin, streams=settings.copy_streams, locks=[lock_fd]
             )

@@ -26,8 +26,9 @@ def of_disk(host: Host, vg: str, vm: int, disk: int) -> list[Part]:
     """
     group = lvm.group(host, vg)
     if disk >= 0:
-        points.require_disk(host, DiskRef(vm, disk, 0, int(vg.rpartition("-")[2]), ""), group)
-        group = lvm.group(host, vg)
+        ref = DiskRef(vm, disk, 0, int(vg.rpartition("-")[2]), "")
+        if points.require_disk(host, ref, group) not in group.volumes:  # it was given its name back
+            group = lvm.group(host, vg)
     chosen = [v for v in group.volumes if v.ours and v.tag("vm") == str(vm) and lasting(vm, disk, v.name)]
     for volume in chosen:
         if names.PARTIAL in volume.tags:

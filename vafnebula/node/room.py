@@ -7,8 +7,9 @@ its bytes arrive after the volume was made, so they are reserved, in a tag of th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from vafnebula import errors, log, names
 from vafnebula.model import Settings
@@ -61,6 +62,20 @@ def reserving(host: Host, settings: Settings, vg: str, wanted: int, create: Call
             create()
         except errors.NoRoom:
             raise _lvms_refusal(host, settings, vg, wanted) from None
+
+
+def for_copy(host: Host, settings: Settings, vg: str, name: str, size: int, tags: Sequence[str], wanted: int) -> None:
+    """Make volume `name` of `size` bytes for a copy that will occupy at most `wanted` of them (mode thin).
+
+    Thin: it reads zeros, and carries `names.reserve(wanted)` until the caller takes that tag off.  Thick: plain, and it
+    holds whatever its extents held.  Raises VolumeExists, NoRoom, NoThinPool.
+    """
+    if settings.mode == "thin":
+        own = [*tags, names.reserve(wanted)]
+        create = partial(lvm.thin_volume, host, vg, name, size, own, limit=settings.pool_limit)
+        reserving(host, settings, vg, wanted, create)
+    else:
+        making(host, settings, vg, size, partial(lvm.linear_volume, host, vg, name, size, tags))
 
 
 def require_metadata(group: lvm.Group, settings: Settings) -> None:

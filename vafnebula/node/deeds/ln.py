@@ -44,18 +44,8 @@ def _copy(
     ref, thin = request.disk, settings.mode == "thin"
     volume_size = lvm.in_extents(size)
     tags = [*tags, names.tag("format", found.format)]
-    if thin:
-        wanted = blockcopy.bytes_wanted(found)
-        tags = [*tags, names.reserve(wanted)]
-        room.reserving(
-            host, settings, ref.vg, wanted,
-            lambda: lvm.thin_volume(host, ref.vg, ref.volume, volume_size, tags, limit=settings.pool_limit),
-        )  # fmt: skip
-    else:
-        room.making(
-            host, settings, ref.vg, volume_size,
-            lambda: lvm.linear_volume(host, ref.vg, ref.volume, volume_size, tags),
-        )  # fmt: skip
+    wanted = blockcopy.bytes_wanted(found) if thin else volume_size
+    room.for_copy(host, settings, ref.vg, ref.volume, volume_size, tags, wanted)
     streams = settings.copy_streams
     copied = blockcopy.fill(host, found, ref.device, volume_size, zeroed=thin, streams=streams, locks=[lock_fd])
     if settings.verify:

@@ -50,21 +50,10 @@ def _prepare(
     fresh, thin = points.coming(ref), settings.mode == "thin"
     size = max(points.content(disk), image.size)
     own = [*points.inherited(host, disk), names.tag("size", size)]
-    wanted = blockcopy.bytes_wanted(image) if thin else lvm.in_extents(size)
     length = lvm.in_extents(size)
-
-    def make() -> None:
-        if thin:
-            room.reserving(
-                host, settings, ref.vg, wanted,
-                lambda: lvm.thin_volume(
-                    host, ref.vg, fresh, length, [*own, names.reserve(wanted)], limit=settings.pool_limit
-                ),
-            )  # fmt: skip
-        else:
-            room.making(host, settings, ref.vg, length, lambda: lvm.linear_volume(host, ref.vg, fresh, length, own))
-
+    wanted = blockcopy.bytes_wanted(image) if thin else length
     undo.push(fresh, partial(lvm.remove, host, ref.vg, points.mine(host, fresh)))
+    make = partial(room.for_copy, host, settings, ref.vg, fresh, length, own, wanted)
     points.afresh(host, ref, fresh, make)
     device = names.device(ref.vg, fresh)
     copied = blockcopy.fill(
