@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from vafnebula import errors, units
 from vafnebula.names import hasher
@@ -135,6 +135,37 @@ class Reader:
         if len(data) != length:
             raise _broken("the other side stopped before the end")
         return data
+
+
+class Sender(Protocol):
+    """Who sends (ssh.Conversation): its stream, and what it has to say when that is over or broken off."""
+
+    @property
+    def out(self) -> BinaryIO: ...
+    def reply(self, last: bytes = b"") -> object: ...
+
+
+def receive(sender: Sender, volumes: Sequence[str], take: Callable[[int, Reader], None]) -> Reader:
+    """Have `take(position, reader)` read the content of each of `volumes`, in their order, and see the sender succeed.
+
+    Raises CopyFailed, or what the sender says when it stopped: that is the better reason.
+    """
+    reader = Reader(sender.out)
+    for position, name in enumerate(volumes):
+        head = reader.next()
+        if head is None:
+            sender.reply(reader.last)
+        if head != {"name": name}:
+            raise errors.CopyFailed(source=name, why="something else came")
+        try:
+            take(position, reader)
+        except errors.CopyFailed:
+            if reader.last:
+                sender.reply(reader.last)
+            raise
+    reader.next()
+    sender.reply(reader.last)
+    return reader
 
 
 def _broken(why: str) -> errors.CopyFailed:

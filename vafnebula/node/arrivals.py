@@ -134,24 +134,15 @@ class Arrival:
         """Take the parts, each with its base, from where they are; one with a parent is made when its turn comes."""
         names, bases, ref = [p.name for p, _ in wanted], [b for _, b in wanted], self.ref
         send = Send(ref.vm, ref.disk, place.sds, place.directory, names, bases, not place.host)
+
+        def take(position: int, reader: wire.Reader) -> None:
+            part, base = wanted[position]
+            if part not in self._made:
+                self.make(part)
+            self.take(part, base, reader)
+
         with self.host.converse(place, Order(__version__, send, self.settings)) as other:
-            reader = wire.Reader(other.out)
-            for part, base in wanted:
-                head = reader.next()
-                if head is None:
-                    other.reply(reader.last)  # which says why
-                if head != {"name": part.name}:
-                    raise errors.CopyFailed(source=part.name, why="something else came")
-                if part not in self._made:
-                    self.make(part)
-                try:
-                    self.take(part, base, reader)
-                except errors.CopyFailed:
-                    if reader.last:
-                        other.reply(reader.last)
-                    raise
-            reader.next()
-            other.reply(reader.last)
+            wire.receive(other, names, take)
 
     def device(self, part: Part) -> str:
         return names.device(self.ref.vg, part.name)

@@ -82,25 +82,15 @@ def keep(call: Call, vm: Vm, site: Site) -> Mapping[str, object]:
     send = Send(call.vm, call.disk, *place, [p.name for p in parts], ["" for _ in parts], held=False)
     os.makedirs(call.directory, exist_ok=True)
     fresh: list[tuple[str, str]] = []
+
+    def take(position: int, reader: wire.Reader) -> None:
+        target = file_of(call.directory, parts[position])
+        fresh.append((f"{target}.vaf-{os.getpid()}", target))
+        _take(reader, fresh[-1][0], parts[position].size)
+
     try:
         with ssh.converse(call.from_host, Order(__version__, send, settings), site) as node:
-            reader = wire.Reader(node.out)
-            for part in parts:
-                head = reader.next()
-                if head is None:
-                    node.reply(reader.last)  # which says why
-                if head != {"name": part.name}:
-                    raise errors.CopyFailed(source=part.name, why="something else came")
-                target = file_of(call.directory, part)
-                fresh.append((f"{target}.vaf-{os.getpid()}", target))
-                try:
-                    _take(reader, fresh[-1][0], part.size)
-                except errors.CopyFailed:
-                    if reader.last:
-                        node.reply(reader.last)
-                    raise
-            reader.next()
-            node.reply(reader.last)
+            reader = wire.receive(node, [p.name for p in parts], take)
         _publish(call, Card(vm.seq, parts), fresh)
     finally:
         for path, _ in fresh:
