@@ -119,8 +119,12 @@ gate() {
 	echo "$ONEGATE_ENDPOINT $VMID $token" | replace /etc/vafnebula/onegate 0640 "$1" || :
 }
 
-# let_in PORT... : on a head: workers may register through sshd, and find it through OneGate.
+# let_in : on a head: workers may register through sshd, and find it through OneGate.
 let_in() {
+	{
+		cat "$LIB/join.conf"
+		printf 'network = %s\nlookup = %s\n' "$VAF_NETWORK" "$VAF_LOOKUP"
+	} | replace /etc/vafnebula/join.conf 0644 root:root || :
 	getent passwd vafreg >/dev/null ||
 		useradd --system --user-group --home-dir /var/lib/vafnebula-join --shell /bin/sh --password '*' vafreg
 	install -d -o vafreg -g vafreg -m 0700 /var/lib/vafnebula-join

@@ -21,10 +21,6 @@ if {
 fi
 daemon condor condor_master condor_master
 
-{
-	cat "$LIB/join.conf"
-	printf 'network = %s\nlookup = %s\n' "$VAF_NETWORK" "$VAF_LOOKUP"
-} | replace /etc/vafnebula/join.conf 0644 root:root || :
 let_in
 homes
 share "$VAF_SOFTWARE" "$VAF_NETWORK"

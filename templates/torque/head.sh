@@ -19,10 +19,6 @@ fi
 daemon pbs_server pbs_server pbs_server
 daemon pbs_sched pbs_sched pbs_sched # a site with Maui starts that here
 
-{
-	cat "$LIB/join.conf"
-	printf 'network = %s\nlookup = %s\n' "$VAF_NETWORK" "$VAF_LOOKUP"
-} | replace /etc/vafnebula/join.conf 0644 root:root || :
 let_in
 homes
 share "$VAF_SOFTWARE" "$VAF_NETWORK"

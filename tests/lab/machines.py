@@ -7,7 +7,6 @@ test, and `poweroff` leaves a note.  Nothing is written outside of tmpfs, and ki
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import socket
 import subprocess
@@ -17,8 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CLONE_NEWNET = 0x40000000
-LIBC = ctypes.CDLL(None, use_errno=True)
+from tests import netns
 
 # The first process of a machine: builds its root, then only reaps.  $1 name, $2 directory shared with the test.
 _INIT = r"""
@@ -148,15 +146,8 @@ class Machines:
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         """Sockets made in the block belong to the bridge's own host."""
-        home = os.open("/proc/self/ns/net", os.O_RDONLY)
-        there = os.open(f"/run/netns/{self.bridge}", os.O_RDONLY)
-        try:
-            assert LIBC.setns(there, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        with netns.inside(f"/run/netns/{self.bridge}"):
             yield
-        finally:
-            assert LIBC.setns(home, CLONE_NEWNET) == 0
-            os.close(home)
-            os.close(there)
 
     def boot(self, name: str, address: str) -> Machine:
         shared = self.directory / name

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import ctypes
 import errno
 import json
 import os
@@ -25,10 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from tests import netns
+
 REPO = Path(__file__).parents[2]
 ETH_P_ALL, SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 3, 263, 1, 1
-CLONE_NEWNET = 0x40000000
-LIBC = ctypes.CDLL(None, use_errno=True)
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 SENTINEL = b"sentinel of the frame suite"
 FLOW = struct.pack("!I", 6 << 28 | 0xABCDE)  # first word of our own IPv6 packets; the bridge trims what follows them
@@ -154,15 +153,8 @@ class World:
     @contextlib.contextmanager
     def inside(self, name: str):
         """Sockets made in the block belong to namespace `name`."""
-        home = os.open("/proc/self/ns/net", os.O_RDONLY)
-        there = os.open(f"/run/netns/{self.namespace(name)}", os.O_RDONLY)
-        try:
-            assert LIBC.setns(there, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        with netns.inside(f"/run/netns/{self.namespace(name)}"):
             yield
-        finally:
-            assert LIBC.setns(home, CLONE_NEWNET) == 0
-            os.close(home)
-            os.close(there)
 
     def packet_socket(self, name: str, dev: str, *, promiscuous: bool = True) -> socket.socket:
         with self.inside(name):

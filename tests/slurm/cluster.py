@@ -6,18 +6,18 @@ a PID namespace: killing it is the power cut that takes its jobs along.
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import os
 import re
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+
+from tests import netns
 
 CHECKOUT = Path(__file__).parents[2]
 CONF = """\
@@ -103,18 +103,8 @@ class Cluster:
 
     def listen(self, make: Callable[[], socket.socket]) -> socket.socket:
         """A socket that `make` makes, but in the cluster's network."""
-        made: list[socket.socket] = []
-
-        def enter() -> None:
-            with open(f"/proc/{self._holder.pid}/ns/net", "rb") as namespace:
-                libc = ctypes.CDLL(None, use_errno=True)
-                assert libc.setns(namespace.fileno(), 0x40000000) == 0, os.strerror(ctypes.get_errno())
-            made.append(make())
-
-        thread = threading.Thread(target=enter)  # setns holds for a thread, and this one ends
-        thread.start()
-        thread.join()
-        return made[0]
+        with netns.inside(f"/proc/{self._holder.pid}/ns/net"):
+            return make()
 
     def start_controller(self) -> None:
         out = (self.root / "ctld.out").open("ab")
