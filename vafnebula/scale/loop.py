@@ -149,7 +149,7 @@ class Scaler:
         """A journal line that changes `state` as a replay of it would."""
         with self._lock:
             self.journal.write(kind, **facts)
-            self.state = states._after(self.state, {"kind": kind, **facts})
+            self.state = states.after(self.state, {"kind": kind, **facts})
 
     def _change(self, change: Callable[[State], State]) -> None:
         """Change the state, which other threads change too (bounds, squeezed)."""

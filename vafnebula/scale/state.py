@@ -147,13 +147,13 @@ def fold(records: Iterable[Record], farm: str) -> State:
     state = State(Memory(farm))
     for record in records:
         try:
-            state = _after(state, record)
+            state = after(state, record)
         except (AttributeError, KeyError, TypeError, ValueError, errors.BadArgument) as e:
             log.trouble("journal", found="line without sense", kind=record.get("kind"), why=type(e).__name__)
     return state
 
 
-def _after(state: State, record: Record) -> State:
+def after(state: State, record: Record) -> State:
     kind = record["kind"]
     if kind == "decided":
         actions = [action_of(a) for a in record["actions"]]
