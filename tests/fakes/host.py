@@ -16,7 +16,8 @@ from typing import Any
 
 from tests.fakes.lvm import LOOKING, FakeLvm, written
 from vafnebula import errors, process, wire
-from vafnebula.model import Order, Place, Reply
+from vafnebula.model import Order, Reply
+from vafnebula.model_moves import Place
 from vafnebula.node import main, signals
 from vafnebula.node.host import Host
 

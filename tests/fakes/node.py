@@ -15,25 +15,8 @@ import pytest
 from tests.fakes.host import FakeHost, Fault
 from tests.fakes.lvm import EXTENT, FakeLvm, Lv, Vg, written
 from vafnebula import names
-from vafnebula.model import (
-    Clone,
-    Delete,
-    DiskRef,
-    Image,
-    Link,
-    MakeImage,
-    MakeSwap,
-    PostBackup,
-    PreBackup,
-    Resize,
-    Restore,
-    Save,
-    SaveAs,
-    Settings,
-    SnapCreate,
-    SnapDelete,
-    SnapRevert,
-)
+from vafnebula.model import Clone, Delete, DiskRef, Image, Link, MakeImage, MakeSwap, Save, Settings
+from vafnebula.model_points import PostBackup, PreBackup, Resize, Restore, SaveAs, SnapCreate, SnapDelete, SnapRevert
 from vafnebula.node import source
 
 VG = "vg-one-0"

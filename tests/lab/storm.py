@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 
 sys.path.insert(0, "/var/tmp/one/vafnebula")
 
-from vafnebula import __version__, errors, model, names, units
+from vafnebula import __version__, errors, model, model_moves, model_points, names, units
 from vafnebula.node import lvm, main
 from vafnebula.node.host import Host
 
@@ -138,7 +138,7 @@ class Bench:
         return model.DiskRef(VM, disk, 3, self.sds, self.directory)
 
     def order(self, request: object, host: Host) -> model.Reply:
-        if isinstance(request, model.Restore):
+        if isinstance(request, model_points.Restore):
             self.stage()
         return main.answer(model.Order(__version__, request, self.settings).to_json(), host)
 
@@ -191,10 +191,11 @@ class Bench:
         yield "ln-readonly", warm, cd, same
         yield "mkswap", nothing, swap, labelled("swap")
         yield "mkimage", nothing, ext4, labelled("ext4")
-        snap = model.SnapCreate(self.ref(0), 0)
-        revert = model.SnapRevert(self.ref(0), 0)
+        snap = model_points.SnapCreate(self.ref(0), 0)
+        revert = model_points.SnapRevert(self.ref(0), 0)
         new = model.Image(1, f"{self.images}/new")
-        full = model.PreBackup(VM, -1, self.sds, self.directory, f"{self.directory}/backup", [0], 0, True, True, "eA==")
+        backup = f"{self.directory}/backup"
+        full = model_points.PreBackup(VM, -1, self.sds, self.directory, backup, [0], 0, True, True, "eA==")
         increment = dataclasses.replace(full, increment=1)
 
         def worked() -> None:
@@ -247,20 +248,20 @@ class Bench:
 
         if self.mode == "thin":
             yield "snap_create", filled, snap, is_snapped
-            yield "snap_delete", snapped, model.SnapDelete(self.ref(0), 0), is_deleted
+            yield "snap_delete", snapped, model_points.SnapDelete(self.ref(0), 0), is_deleted
             yield "snap_revert", snapped, revert, is_reverted
-            yield "resize", filled, model.Resize(self.ref(0), 40 * units.MIB), is_grown(base.path)
+            yield "resize", filled, model_points.Resize(self.ref(0), 40 * units.MIB), is_grown(base.path)
             yield "backup", backed_up, increment, self.require_backup
         else:
-            yield "resize", copied, model.Resize(self.ref(0), 40 * units.MIB), is_grown(copy.image.path)
-        yield "cpds", worked, model.SaveAs(self.ref(0), new, -1), is_saved
-        yield "restore", worked, model.Restore(VM, -1, self.sds, self.directory, [0]), same
+            yield "resize", copied, model_points.Resize(self.ref(0), 40 * units.MIB), is_grown(copy.image.path)
+        yield "cpds", worked, model_points.SaveAs(self.ref(0), new, -1), is_saved
+        yield "restore", worked, model_points.Restore(VM, -1, self.sds, self.directory, [0]), same
         yield "mvds", dirty, save, self.require_saved
         other, away = OTHER[self.sds], f"/var/lib/one/datastores/{OTHER[self.sds]}/{VM}"
-        place = model.Place("", other, away, sys.executable, "/var/tmp/one", 10)
-        move = model.Move(VM, 0, 4, self.sds, self.directory, place)
-        rest = model.Move(VM, -1, 4, self.sds, self.directory, place)
-        drop = model.Drop(VM, -1, other, away, [f"lv-one-{VM}-0"], False)
+        place = model_moves.Place("", other, away, sys.executable, "/var/tmp/one", 10)
+        move = model_moves.Move(VM, 0, 4, self.sds, self.directory, place)
+        rest = model_moves.Move(VM, -1, 4, self.sds, self.directory, place)
+        drop = model_moves.Drop(VM, -1, other, away, [f"lv-one-{VM}-0"], False)
 
         def away_and_warm() -> None:
             """A disk in the VG of the other mode, which its guest has written to; the image is cached here."""

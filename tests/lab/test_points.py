@@ -38,7 +38,7 @@ with open(sys.argv[1], "rb") as image:
 CYCLES = """
 import json, shlex, subprocess, sys
 sys.path.insert(0, "/var/tmp/one/vafnebula")
-from vafnebula import model
+from vafnebula import model, model_points
 from vafnebula.node import lvm
 from vafnebula.node.deeds.snap_create import snap_create
 from vafnebula.node.deeds.snap_delete import snap_delete
@@ -53,8 +53,8 @@ def used():
     return pool.data_percent, pool.metadata_percent
 vm, directory = int(sys.argv[1]), sys.argv[2]
 disk, settings = model.DiskRef(vm, 0, -1, 100, directory), model.Settings()
-snap_create(Noting(), model.SnapCreate(disk, 777), settings)
-snap_delete(Noting(), model.SnapDelete(disk, 777), settings)
+snap_create(Noting(), model_points.SnapCreate(disk, 777), settings)
+snap_delete(Noting(), model_points.SnapDelete(disk, 777), settings)
 changes = [c for c in calls if not c.startswith("lvs")]
 before = used()
 script = "".join(f"{c.replace('777', str(snap))}\\n" for snap in range(1000, 1200) for c in changes)

@@ -11,44 +11,33 @@ from hypothesis import strategies as st
 from vafnebula import errors
 from vafnebula.model import (
     VERBS,
-    Activate,
     Clone,
     Delete,
     DiskRef,
-    Drop,
-    Evict,
-    Failmigrate,
     Image,
-    Inspect,
     Link,
     MakeImage,
     MakeSwap,
+    Order,
+    Reply,
+    Save,
+    Settings,
+    request_class,
+)
+from vafnebula.model_admin import Evict, Inspect, Pin, Relink, Scrub, Settle, Survey, Warm
+from vafnebula.model_moves import (
+    Activate,
+    Drop,
+    Failmigrate,
     Move,
     Offer,
-    Order,
-    Pin,
     Place,
-    PostBackup,
     Postmigrate,
-    PreBackup,
     Premigrate,
     Receive,
-    Relink,
-    Reply,
-    Resize,
-    Restore,
-    Save,
-    SaveAs,
-    Scrub,
     Send,
-    Settings,
-    Settle,
-    SnapCreate,
-    SnapDelete,
-    SnapRevert,
-    Survey,
-    Warm,
 )
+from vafnebula.model_points import PostBackup, PreBackup, Resize, Restore, SaveAs, SnapCreate, SnapDelete, SnapRevert
 
 VERSION = "1.2.3"
 DISK = DiskRef(7, 1, 2, 100, "/ds/100/7")
@@ -90,7 +79,7 @@ REQUESTS = [
 
 
 def test_every_verb_is_tried_here() -> None:
-    assert {type(r) for r in REQUESTS} == set(VERBS.values())
+    assert {type(r) for r in REQUESTS} == {request_class(verb) for verb in VERBS}
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda r: r.verb)

@@ -10,7 +10,8 @@ from typing import Any
 from vafnebula import errors, names
 from vafnebula.admin.ask import Answer
 from vafnebula.admin.views import View
-from vafnebula.model import Evict, Image, Pin, Scrub, Warm
+from vafnebula.model import Image
+from vafnebula.model_admin import Evict, Pin, Scrub, Warm
 from vafnebula.one import pools
 
 _KEY = re.compile(r"[0-9a-f]{4,20}")

@@ -12,7 +12,7 @@ from vafnebula import __version__, names, units
 from vafnebula.admin import ask, site
 from vafnebula.admin.cache import path
 from vafnebula.config import Site
-from vafnebula.model import Inspect
+from vafnebula.model_admin import Inspect
 from vafnebula.one import pools
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"

@@ -14,7 +14,8 @@ from typing import Any
 
 from vafnebula import names
 from vafnebula.admin.views import Group, View, Volume, leads_to
-from vafnebula.model import Delete, DiskRef, Relink, Settle
+from vafnebula.model import Delete, DiskRef
+from vafnebula.model_admin import Relink, Settle
 from vafnebula.one import pools
 
 LEFT = ("-saveas", "-backup", "-revert", "-old", "-spare")  # of what lasts as long as an action (names.py)

@@ -11,7 +11,7 @@ from typing import Any
 from vafnebula import errors, names
 from vafnebula.admin import ask
 from vafnebula.admin.site import Known
-from vafnebula.model import Survey
+from vafnebula.model_admin import Survey
 
 _DISK = re.compile(r"lv-one-(?P<vm>[0-9]+)-(?P<disk>[0-9]+)(?P<rest>-.+)?")
 

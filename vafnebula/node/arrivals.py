@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from vafnebula import __version__, errors, names, units, wire
-from vafnebula.model import DiskRef, Image, Order, Part, Place, Send, Settings
+from vafnebula.model import DiskRef, Image, Order, Settings
+from vafnebula.model_moves import Part, Place, Send
 from vafnebula.node import disks, lvm, parts, points, room, snapshots, source
 from vafnebula.node.cache import Cache
 from vafnebula.node.host import Host

@@ -13,7 +13,8 @@ ROOT = "/var/lib/one/datastores"
 def main(verb: str, remotes: str, *arguments: str) -> str:
     """What to print.  Raises errors.Error."""
     from vafnebula import __version__, config, errors, names
-    from vafnebula.model import Activate, Order
+    from vafnebula.model import Order
+    from vafnebula.model_moves import Activate
     from vafnebula.node import lvm, signals
     from vafnebula.node import main as half
     from vafnebula.node.host import Host

@@ -21,7 +21,8 @@ from vafnebula.node import lvm_errors, signals
 
 if TYPE_CHECKING:
     from vafnebula import ssh, wire
-    from vafnebula.model import Order, Place, Reply
+    from vafnebula.model import Order, Reply
+    from vafnebula.model_moves import Place
 
 # The PATH of an ssh command has no sbin on Debian, and nothing else of the login's environment concerns us.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}

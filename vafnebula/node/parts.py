@@ -10,7 +10,8 @@ import os
 import re
 
 from vafnebula import errors, names
-from vafnebula.model import DiskRef, Part
+from vafnebula.model import DiskRef
+from vafnebula.model_moves import Part
 from vafnebula.node import lvm, points
 from vafnebula.node.host import Host
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Callable
 
 from vafnebula.config import Site
-from vafnebula.model import SaveAs
+from vafnebula.model_points import SaveAs
 from vafnebula.one.xml import Vm
 from vafnebula.tm import parked, reference
 from vafnebula.tm.argv import Call

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Callable
 
 from vafnebula.config import Site
-from vafnebula.model import Failmigrate
+from vafnebula.model_moves import Failmigrate
 from vafnebula.one.xml import Vm
 from vafnebula.tm import live
 from vafnebula.tm.argv import Call

@@ -11,7 +11,7 @@ import sys
 
 from vafnebula import errors, process
 from vafnebula.config import Site
-from vafnebula.model import Place
+from vafnebula.model_moves import Place
 from vafnebula.one.xml import Vm
 from vafnebula.tm import reference
 from vafnebula.tm.argv import Call

@@ -16,7 +16,7 @@ from typing import Any, Callable
 
 from vafnebula import errors
 from vafnebula.config import Site
-from vafnebula.model import Move
+from vafnebula.model_moves import Move
 from vafnebula.one.xml import Vm
 from vafnebula.tm import argv, clone, ln, mkimage, parked, reference
 from vafnebula.tm.argv import Call

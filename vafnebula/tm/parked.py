@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass, replace
 
 from vafnebula import __version__, blocks, errors, files, names, process, ssh, wire
 from vafnebula.config import Site
-from vafnebula.model import Drop, Offer, Order, Part, Receive, Send
+from vafnebula.model import Order
+from vafnebula.model_moves import Drop, Offer, Part, Receive, Send
 from vafnebula.one.xml import Vm
 from vafnebula.tm.argv import Call
 

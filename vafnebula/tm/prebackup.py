@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from vafnebula.model import PreBackup
+from vafnebula.model_points import PreBackup
 from vafnebula.one.xml import Vm
 from vafnebula.tm import backup
 from vafnebula.tm.argv import Call

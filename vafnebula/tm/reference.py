@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from vafnebula.config import Site
-from vafnebula.model import DiskRef, Image, Place
+from typing import TYPE_CHECKING
+
+from vafnebula.model import DiskRef, Image
 from vafnebula.one.xml import Vm
 from vafnebula.tm.argv import Call
+
+if TYPE_CHECKING:
+    from vafnebula.config import Site
+    from vafnebula.model_moves import Place
 
 
 def disk(call: Call, vm: Vm) -> DiskRef:
@@ -20,6 +25,8 @@ def place(call: Call) -> DiskRef:
 
 def source(call: Call, sds: int, directory: str, site: Site) -> Place:
     """Where what moves comes from, for the destination.  A source on the same node needs no ssh."""
+    from vafnebula.model_moves import Place  # a clone does not wait for it
+
     host = "" if call.from_host == call.host else call.from_host
     return Place(host, sds, directory, site.python, site.remote_dir, site.connect_timeout)
 

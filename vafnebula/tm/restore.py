@@ -18,7 +18,7 @@ from typing import Callable
 
 from vafnebula import errors, process, ssh
 from vafnebula.config import Site
-from vafnebula.model import Restore
+from vafnebula.model_points import Restore
 from vafnebula.one import rpc, xml
 from vafnebula.one.xml import Vm
 from vafnebula.tm.argv import Call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from vafnebula.model import SnapDelete
+from vafnebula.model_points import SnapDelete
 from vafnebula.one.xml import Vm
 from vafnebula.tm import reference
 from vafnebula.tm.argv import Call

@@ -7,7 +7,8 @@ import pytest
 
 from vafnebula import __version__, config, errors
 from vafnebula.admin import ask
-from vafnebula.model import Evict, Reply
+from vafnebula.model import Reply
+from vafnebula.model_admin import Evict
 
 SSH = """#!/bin/sh
 # a node that answers with its name; n3 cannot be reached, n4 refuses

@@ -7,7 +7,8 @@ import pytest
 from tests.unit.admin.sight import KEY, ROOT, disk, origin, view, volume
 from vafnebula import names
 from vafnebula.admin import cache
-from vafnebula.model import Evict, Image, Pin, Scrub, Warm
+from vafnebula.model import Image
+from vafnebula.model_admin import Evict, Pin, Scrub, Warm
 from vafnebula.one import pools
 
 OTHER = "fedc" + KEY[4:]

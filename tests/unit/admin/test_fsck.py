@@ -7,7 +7,8 @@ from vafnebula import names
 from vafnebula.admin import fsck
 from vafnebula.admin.fsck import Finding
 from vafnebula.admin.views import View
-from vafnebula.model import Delete, DiskRef, Relink, Settle
+from vafnebula.model import Delete, DiskRef
+from vafnebula.model_admin import Relink, Settle
 from vafnebula.one import pools
 
 DONE = 6

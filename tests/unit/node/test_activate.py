@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.lvm import EXTENT, Lv
 from tests.fakes.node import VG, Node
 from vafnebula import errors, names
-from vafnebula.model import Activate
+from vafnebula.model_moves import Activate
 from vafnebula.node.deeds.activate import activate
 from vafnebula.node.deeds.clone import clone
 

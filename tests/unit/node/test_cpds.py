@@ -9,7 +9,7 @@ from tests.fakes.lvm import EXTENT
 from tests.fakes.node import IMAGE, Node, NodeMaker, Picture
 from tests.unit.node.steps import FAULTS, Case, matrix, survives
 from vafnebula import errors
-from vafnebula.model import SaveAs
+from vafnebula.model_points import SaveAs
 from vafnebula.node.deeds.clone import clone
 from vafnebula.node.deeds.cpds import cpds
 from vafnebula.node.deeds.snap_create import snap_create

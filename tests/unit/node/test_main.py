@@ -14,29 +14,19 @@ from tests.fakes.host import Fault
 from tests.fakes.lvm import EXTENT, Vg
 from tests.fakes.node import Node
 from vafnebula import __version__, errors
-from vafnebula.model import (
-    VERBS,
+from vafnebula.model import VERBS, DiskRef, Order, Reply
+from vafnebula.model_admin import Evict, Inspect, Pin, Relink, Scrub, Settle, Survey, Warm
+from vafnebula.model_moves import (
     Activate,
-    DiskRef,
     Drop,
-    Evict,
     Failmigrate,
-    Inspect,
     Move,
     Offer,
-    Order,
-    Pin,
     Place,
     Postmigrate,
     Premigrate,
     Receive,
-    Relink,
-    Reply,
-    Scrub,
     Send,
-    Settle,
-    Survey,
-    Warm,
 )
 from vafnebula.node import main
 from vafnebula.node.host import Host

@@ -13,7 +13,9 @@ from tests.fakes.lvm import EXTENT, Lv, Vg
 from tests.fakes.node import VG, VM, Node, NodeMaker, Picture
 from tests.unit.node.steps import Case, is_finished_origin, matrix, survives
 from vafnebula import errors, names
-from vafnebula.model import Clone, DiskRef, Move, Place, Send, SnapCreate, SnapRevert
+from vafnebula.model import Clone, DiskRef
+from vafnebula.model_moves import Move, Place, Send
+from vafnebula.model_points import SnapCreate, SnapRevert
 from vafnebula.node.deeds.clone import clone
 from vafnebula.node.deeds.mv import mv
 from vafnebula.node.deeds.send import send

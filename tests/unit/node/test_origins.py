@@ -12,7 +12,8 @@ from tests.fakes.lvm import EXTENT, Lv
 from tests.fakes.node import VG, Node, NodeMaker, Picture
 from tests.unit.node.steps import FAULTS, MODES, Case, killed, survives
 from vafnebula import errors, names
-from vafnebula.model import Clone, Evict, Image, Inspect, Pin, Relink, Scrub, Settle, Survey, Warm
+from vafnebula.model import Clone, Image
+from vafnebula.model_admin import Evict, Inspect, Pin, Relink, Scrub, Settle, Survey, Warm
 from vafnebula.node import lock, room
 from vafnebula.node.deeds.clone import clone
 from vafnebula.node.deeds.delete import delete

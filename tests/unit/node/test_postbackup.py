@@ -7,7 +7,7 @@ import pytest
 from tests.fakes.node import Node, NodeMaker
 from tests.unit.node.steps import FAULTS, Case, killed, survives
 from tests.unit.node.test_prebackup import cloned, incremental
-from vafnebula.model import PostBackup
+from vafnebula.model_points import PostBackup
 from vafnebula.node.deeds.postbackup import postbackup
 from vafnebula.node.deeds.prebackup import prebackup
 

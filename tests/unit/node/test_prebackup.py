@@ -13,7 +13,7 @@ from tests.fakes.lvm import EXTENT
 from tests.fakes.node import VG, Node, NodeMaker, Picture
 from tests.unit.node.steps import FAULTS, MODES, Case, killed, survives
 from vafnebula import errors, process
-from vafnebula.model import PreBackup
+from vafnebula.model_points import PreBackup
 from vafnebula.node.deeds.clone import clone
 from vafnebula.node.deeds.delete import delete
 from vafnebula.node.deeds.postbackup import postbackup

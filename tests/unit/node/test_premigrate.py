@@ -12,7 +12,9 @@ from tests.fakes.node import VM, Node, NodeMaker, Picture
 from tests.unit.node import test_mv
 from tests.unit.node.steps import Case, matrix, nothing_left, survives
 from vafnebula import errors, names
-from vafnebula.model import DiskRef, Failmigrate, Link, Place, Postmigrate, Premigrate, SnapCreate
+from vafnebula.model import DiskRef, Link
+from vafnebula.model_moves import Failmigrate, Place, Postmigrate, Premigrate
+from vafnebula.model_points import SnapCreate
 from vafnebula.node.deeds.failmigrate import failmigrate
 from vafnebula.node.deeds.ln import ln
 from vafnebula.node.deeds.postmigrate import postmigrate

@@ -10,7 +10,7 @@ from tests.fakes.host import FakeHost, Fault, Killed
 from tests.fakes.lvm import EXTENT
 from tests.fakes.node import VM, Node
 from vafnebula import errors, names, wire
-from vafnebula.model import Part, Receive
+from vafnebula.model_moves import Part, Receive
 from vafnebula.node.deeds.receive import receive
 from vafnebula.wire import Change
 

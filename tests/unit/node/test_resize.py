@@ -8,7 +8,7 @@ from tests.fakes.lvm import EXTENT
 from tests.fakes.node import IMAGE, VG, Node, NodeMaker, Picture
 from tests.unit.node.steps import FAULTS, Case, changes_nothing, survives
 from vafnebula import errors
-from vafnebula.model import Resize
+from vafnebula.model_points import Resize
 from vafnebula.node.deeds.clone import clone
 from vafnebula.node.deeds.ln import ln
 from vafnebula.node.deeds.mkimage import mkimage

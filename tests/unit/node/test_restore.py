@@ -10,7 +10,7 @@ from tests.fakes.lvm import EXTENT
 from tests.fakes.node import IMAGE, Node, NodeMaker, Picture
 from tests.unit.node.steps import FAULTS, MODES, Case, survives
 from vafnebula import errors, process
-from vafnebula.model import Restore
+from vafnebula.model_points import Restore
 from vafnebula.node.deeds.clone import clone
 from vafnebula.node.deeds.restore import restore
 from vafnebula.node.deeds.snap_create import snap_create

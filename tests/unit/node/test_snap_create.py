@@ -8,7 +8,7 @@ from tests.fakes.lvm import EXTENT, Lv
 from tests.fakes.node import VG, Node, NodeMaker
 from tests.unit.node.steps import FAULTS, Case, changes_nothing, survives
 from vafnebula import errors, names
-from vafnebula.model import SnapCreate
+from vafnebula.model_points import SnapCreate
 from vafnebula.node.deeds.clone import clone
 from vafnebula.node.deeds.delete import delete
 from vafnebula.node.deeds.ln import ln

@@ -5,7 +5,7 @@ import pytest
 from tests.fakes.node import Node, NodeMaker
 from tests.unit.node.steps import FAULTS, Case, survives
 from vafnebula import errors
-from vafnebula.model import SnapDelete
+from vafnebula.model_points import SnapDelete
 from vafnebula.node.deeds.clone import clone
 from vafnebula.node.deeds.snap_create import snap_create
 from vafnebula.node.deeds.snap_delete import snap_delete

@@ -8,7 +8,7 @@ from tests.fakes.lvm import EXTENT
 from tests.fakes.node import Node, NodeMaker, Picture
 from tests.unit.node.steps import FAULTS, Case, killed, survives
 from vafnebula import errors
-from vafnebula.model import SnapRevert
+from vafnebula.model_points import SnapRevert
 from vafnebula.node.deeds.clone import clone
 from vafnebula.node.deeds.cpds import cpds
 from vafnebula.node.deeds.resize import resize

@@ -11,7 +11,7 @@ import pytest
 
 from vafnebula import errors, process
 from vafnebula.config import Site
-from vafnebula.model import Part
+from vafnebula.model_moves import Part
 from vafnebula.tm import argv, parked
 
 SIZE = 4 << 20

@@ -10,21 +10,8 @@ import pytest
 
 from tests.unit.one.test_xml import recorded, running
 from vafnebula import errors, units
-from vafnebula.model import (
-    Clone,
-    Delete,
-    DiskRef,
-    Image,
-    Link,
-    MakeImage,
-    MakeSwap,
-    Resize,
-    Save,
-    SaveAs,
-    SnapCreate,
-    SnapDelete,
-    SnapRevert,
-)
+from vafnebula.model import Clone, Delete, DiskRef, Image, Link, MakeImage, MakeSwap, Save
+from vafnebula.model_points import Resize, SaveAs, SnapCreate, SnapDelete, SnapRevert
 from vafnebula.one import xml
 from vafnebula.tm import argv
 

@@ -11,7 +11,8 @@ import os
 import re
 
 from vafnebula import errors, log, names
-from vafnebula.model import Activate, DiskRef, Settings
+from vafnebula.model import DiskRef, Settings
+from vafnebula.model_moves import Activate
 from vafnebula.node import disks, lvm
 from vafnebula.node.host import Host
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 
 from vafnebula import errors, names
-from vafnebula.model import SaveAs, Settings
+from vafnebula.model import Settings
+from vafnebula.model_points import SaveAs
 from vafnebula.node import disks, imagefile, lvm, points, source
 from vafnebula.node.host import Host
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 from vafnebula import errors
-from vafnebula.model import DiskRef, Drop, Settings
+from vafnebula.model import DiskRef, Settings
+from vafnebula.model_moves import Drop
 from vafnebula.node import disks, lock, lvm, parts
 from vafnebula.node.host import Host
 

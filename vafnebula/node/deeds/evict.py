@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vafnebula import errors, names
-from vafnebula.model import Evict, Settings
+from vafnebula.model import Settings
+from vafnebula.model_admin import Evict
 from vafnebula.node import lvm, room
 from vafnebula.node.deeds.pin import origin
 from vafnebula.node.host import Host

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vafnebula import errors
-from vafnebula.model import DiskRef, Failmigrate, Settings
+from vafnebula.model import DiskRef, Settings
+from vafnebula.model_moves import Failmigrate
 from vafnebula.node import disks, lock, lvm
 from vafnebula.node.host import Host
 

@@ -9,7 +9,8 @@ import sys
 import time
 
 from vafnebula import errors, process
-from vafnebula.model import Inspect, Settings
+from vafnebula.model import Settings
+from vafnebula.model_admin import Inspect
 from vafnebula.node import lvm
 from vafnebula.node.host import ENVIRONMENT, Host
 

@@ -7,7 +7,8 @@ was, with no script run: so a disk is only copied, and the directory's line remo
 from __future__ import annotations
 
 from vafnebula import __version__, errors, wire
-from vafnebula.model import DiskRef, Drop, Move, Offer, Order, Part, Send, Settings
+from vafnebula.model import DiskRef, Order, Settings
+from vafnebula.model_moves import Drop, Move, Offer, Part, Send
 from vafnebula.node import arrivals, disks, lock, lvm
 from vafnebula.node.host import Host
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import asdict
 
-from vafnebula.model import DiskRef, Offer, Settings
+from vafnebula.model import DiskRef, Settings
+from vafnebula.model_moves import Offer
 from vafnebula.node import disks, parts
 from vafnebula.node.host import Host
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vafnebula import errors, names
-from vafnebula.model import Pin, Settings
+from vafnebula.model import Settings
+from vafnebula.model_admin import Pin
 from vafnebula.node import lock, lvm, room
 from vafnebula.node.host import Host
 

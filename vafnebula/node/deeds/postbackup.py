@@ -9,7 +9,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from vafnebula import errors
-from vafnebula.model import DiskRef, PostBackup, Settings
+from vafnebula.model import DiskRef, Settings
+from vafnebula.model_points import PostBackup
 from vafnebula.node import disks, lock, lvm
 from vafnebula.node.host import Host
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vafnebula import __version__
-from vafnebula.model import Drop, Order, Postmigrate, Settings
+from vafnebula.model import Order, Settings
+from vafnebula.model_moves import Drop, Postmigrate
 from vafnebula.node import disks, lock
 from vafnebula.node.deeds import mv
 from vafnebula.node.host import Host

@@ -17,7 +17,8 @@ from contextlib import ExitStack
 from functools import partial
 
 from vafnebula import errors, names, units
-from vafnebula.model import DiskRef, PreBackup, Settings
+from vafnebula.model import DiskRef, Settings
+from vafnebula.model_points import PreBackup
 from vafnebula.node import blockcopy, disks, imagefile, lvm, points, room, source, thin
 from vafnebula.node.host import Host
 from vafnebula.node.undo import Undo

@@ -11,7 +11,8 @@ from dataclasses import replace
 from functools import partial
 
 from vafnebula import __version__, names
-from vafnebula.model import DiskRef, Offer, Order, Part, Premigrate, Settings
+from vafnebula.model import DiskRef, Order, Settings
+from vafnebula.model_moves import Offer, Part, Premigrate
 from vafnebula.node import arrivals, disks, lvm, parts
 from vafnebula.node.host import Host
 from vafnebula.node.undo import Undo

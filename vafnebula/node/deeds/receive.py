@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vafnebula import errors, wire
-from vafnebula.model import DiskRef, Part, Receive, Settings
+from vafnebula.model import DiskRef, Settings
+from vafnebula.model_moves import Part, Receive
 from vafnebula.node import arrivals, disks, lock
 from vafnebula.node.deeds import mv
 from vafnebula.node.host import Host

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from vafnebula import errors, names
-from vafnebula.model import Relink, Settings
+from vafnebula.model import Settings
+from vafnebula.model_admin import Relink
 from vafnebula.node import disks, lvm, points
 from vafnebula.node.host import Host
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from functools import partial
 
 from vafnebula import errors, names
-from vafnebula.model import DiskRef, Resize, Settings
+from vafnebula.model import DiskRef, Settings
+from vafnebula.model_points import Resize
 from vafnebula.node import disks, lvm, points, room
 from vafnebula.node.host import Host
 from vafnebula.node.undo import Undo

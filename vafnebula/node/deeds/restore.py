@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from functools import partial
 
 from vafnebula import errors, names
-from vafnebula.model import DiskRef, Restore, Settings
+from vafnebula.model import DiskRef, Settings
+from vafnebula.model_points import Restore
 from vafnebula.node import blockcopy, disks, lvm, points, room, source
 from vafnebula.node.host import Host
 from vafnebula.node.undo import Undo

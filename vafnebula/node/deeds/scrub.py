@@ -9,7 +9,8 @@ import os
 from contextlib import suppress
 
 from vafnebula import errors, names
-from vafnebula.model import Scrub, Settings
+from vafnebula.model import Settings
+from vafnebula.model_admin import Scrub
 from vafnebula.node import blockcopy, lock, lvm, room, source
 from vafnebula.node.deeds.pin import origin
 from vafnebula.node.host import Host

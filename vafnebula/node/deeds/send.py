@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from vafnebula import blocks, errors, files, names, wire
-from vafnebula.model import DiskRef, Part, Send, Settings
+from vafnebula.model import DiskRef, Settings
+from vafnebula.model_moves import Part, Send
 from vafnebula.node import disks, lock, lvm, parts, room, thin
 from vafnebula.node.host import Host
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vafnebula import names
-from vafnebula.model import Settings, SnapDelete
+from vafnebula.model import Settings
+from vafnebula.model_points import SnapDelete
 from vafnebula.node import disks, lvm, points
 from vafnebula.node.host import Host
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 from functools import partial
 
 from vafnebula import errors, names
-from vafnebula.model import DiskRef, Settings, SnapRevert
+from vafnebula.model import DiskRef, Settings
+from vafnebula.model_points import SnapRevert
 from vafnebula.node import disks, lvm, points, room
 from vafnebula.node.host import Host
 from vafnebula.node.undo import Undo

@@ -7,7 +7,8 @@ import time
 from dataclasses import asdict
 
 from vafnebula import errors, names
-from vafnebula.model import Settings, Survey
+from vafnebula.model import Settings
+from vafnebula.model_admin import Survey
 from vafnebula.node import lock, lvm, room
 from vafnebula.node.host import Host
 

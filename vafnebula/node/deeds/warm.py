@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vafnebula import errors, names
-from vafnebula.model import Settings, Warm
+from vafnebula.model import Settings
+from vafnebula.model_admin import Warm
 from vafnebula.node import lvm, source
 from vafnebula.node.cache import Cache
 from vafnebula.node.host import Host
