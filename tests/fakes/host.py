@@ -180,6 +180,9 @@ class FakeHost(Host):
         block, small = (int(words.get(word, words.get("bs", 0))) for word in ("ibs", "obs"))
         count = int(words["count"])
         copied = 0
+        if not os.path.exists(words["if"]):
+            why = f"dd: failed to open '{words['if']}': No such file or directory"
+            raise errors.CommandFailed(program="dd", code=1, why=why)
         with open(words["if"], "rb") as source, open(words["of"], "r+b") as target:
             source.seek(int(words.get("skip", 0)) * block)
             start = int(words.get("seek", 0)) * small

@@ -13,7 +13,7 @@ from tests.fakes.node import IMAGE, VG, Node, NodeMaker, Picture
 from tests.unit.node.steps import Case, killed, matrix, survives
 from vafnebula import errors, process
 from vafnebula.model import Image, Save
-from vafnebula.node import disks
+from vafnebula.node import disks, lvm
 from vafnebula.node.deeds.ln import ln
 from vafnebula.node.deeds.mvds import mvds
 
@@ -113,6 +113,23 @@ def test_a_save_that_does_not_compare_equal_keeps_image_and_volume(node: Node) -
     with pytest.raises(errors.CopyFailed, match="does not compare equal"):
         mvds(host, request, node.settings)
     assert node.picture() == before
+
+
+def test_a_volume_that_a_dead_run_removes_under_the_copy_is_saved(node: Node) -> None:
+    """The lvremove of a run that was killed goes on: sudo closes the lock that would have made this run wait."""
+    request = worked_on(node)
+    killed(mvds, node, request, "write_file")
+    dead = Fault("copy dd", "call", lambda: lvm.remove(node.host(), VG, lvm.by_disk(7, 0)))
+    assert mvds(node.host(dead), request, node.settings) == {"result": "there", "bytes": 0}
+    is_saved(node)
+
+
+def test_a_volume_that_goes_under_a_copy_without_proof_is_not_saved(node: Node) -> None:
+    request = worked_on(node)
+    gone = Fault("copy dd", "call", lambda: lvm.remove(node.host(), VG, lvm.by_disk(7, 0)))
+    with pytest.raises(errors.CopyFailed):
+        mvds(node.host(gone), request, node.settings)
+    assert node.image_content().startswith(b"first sector")
 
 
 def test_a_volume_that_is_gone_without_proof_is_not_called_saved(node: Node) -> None:

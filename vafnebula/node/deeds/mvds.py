@@ -39,7 +39,13 @@ def mvds(host: Host, request: Save, settings: Settings) -> dict[str, object]:
         points.require_active(host, ref)  # one that was given its name back may not be
         size, image_format = points.content(volume), volume.tag("format") or source.RAW
         owner, like = f"{ref.vm}-{ref.disk}", _present(path)
-        imagefile.write(host, ref.device, size, path, image_format, owner, lock_fd, like)
+        try:
+            imagefile.write(host, ref.device, size, path, image_format, owner, lock_fd, like)
+        except errors.CopyFailed:
+            if not _gone(host, ref) or not _proven(disks.saved_marker(ref), path):
+                raise
+            host.unlink(ref.link)
+            return {"result": "there", "bytes": 0}
         host.write_file(disks.saved_marker(ref), path.encode())
         lvm.remove(host, ref.vg, lvm.by_disk(ref.vm, ref.disk))
         host.unlink(ref.link)
@@ -56,6 +62,11 @@ def _usable(host: Host, ref: DiskRef, group: lvm.Group) -> lvm.Volume | None:
     except errors.NotFound:
         return None
     return volume
+
+
+def _gone(host: Host, ref: DiskRef) -> bool:
+    """Whether a dead run's lvremove took the volume away under this copy of it: sudo does not hand the lock on."""
+    return lvm.group(host, ref.vg).find(ref.volume) is None
 
 
 def _proven(marker: str, path: str) -> bool:
