@@ -57,7 +57,7 @@ def document(method: str, number: int, vm: int, timeout: float) -> bytes:
         session = credentials()
         deadline = Deadline(timeout)
         with connect(place, deadline) as connection:
-            ok, said = answer(exchange(connection, place, _question(session, method, number), deadline))
+            ok, said = answer(exchange(connection, place, question(method, session, number, False), deadline))
     except Trouble as e:
         fail(e, e.advice)
     except TimeoutError:
@@ -115,11 +115,19 @@ def _home(name: str) -> str:
     return os.path.expanduser(f"~/.one/{name}")  # noqa: PTH111
 
 
-def _question(session: str, method: str, number: int) -> bytes:
-    values = f"<string>{escape(session)}</string>", f"<i4>{number}</i4>", "<boolean>0</boolean>"
-    params = "".join(f"<param><value>{v}</value></param>" for v in values)
+def question(method: str, session: str, *arguments: str | int | bool) -> bytes:
+    """The body of a call, `session` being its first argument."""
+    params = "".join(f"<param><value>{_value(a)}</value></param>" for a in (session, *arguments))
     call = f"<methodCall><methodName>{method}</methodName><params>{params}</params></methodCall>"
     return f'<?xml version="1.0"?>\n{call}'.encode()
+
+
+def _value(value: str | int | bool) -> str:
+    if isinstance(value, bool):
+        return f"<boolean>{value:d}</boolean>"
+    if isinstance(value, int):
+        return f"<i4>{value}</i4>"
+    return f"<string>{escape(value)}</string>"
 
 
 def escape(text: str) -> str:

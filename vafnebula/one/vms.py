@@ -126,7 +126,7 @@ class Client:
         where: object = rpc.DEFAULT
         try:
             where = self._endpoint()
-            body = _question(method, self._session(), *arguments)
+            body = rpc.question(method, self._session(), *arguments)
             deadline = rpc.Deadline(self.timeout)
             connection = rpc.connect(where, deadline)
         except rpc.Trouble as e:
@@ -150,20 +150,6 @@ class Client:
             return xml.parse(answer.encode())
         except ValueError as e:
             raise Unanswered(where=self._endpoint(), method=method, why=e, advice="see oned.log") from e
-
-
-def _question(method: str, session: str, *arguments: str | int | bool) -> bytes:
-    params = "".join(f"<param><value>{_value(a)}</value></param>" for a in (session, *arguments))
-    call = f"<methodCall><methodName>{method}</methodName><params>{params}</params></methodCall>"
-    return f'<?xml version="1.0"?>\n{call}'.encode()
-
-
-def _value(value: str | int | bool) -> str:
-    if isinstance(value, bool):
-        return f"<boolean>{value:d}</boolean>"
-    if isinstance(value, int):
-        return f"<i4>{value}</i4>"
-    return f"<string>{rpc.escape(value)}</string>"
 
 
 def _why(error: OSError, timeout: float) -> str:
