@@ -81,6 +81,28 @@ def test_what_is_free_is_admitted_and_then_nothing_is_free(site: Site) -> None:
     assert capacity(site)[THICK][2] == 0
 
 
+def test_a_classic_snapshot_gets_room_before_it_overflows(site: Site) -> None:
+    """A guest writes more in all than there was room for at first, and the agent probes now and then."""
+    data = content("watched", 64 * MIB)
+    vm = site.vm(THICK, Disk(0, image=site.image("watched", data)))
+    name, half = f"lv-one-{vm.id}-0", 32
+    try:
+        with site.configured("[storage]\nmode = thick\ncow_percent = 25\n"):
+            site.lab.sync()
+            site.act("clone", vm)
+            rooms = [int(site.volumes(THICK)[name]["lv_size"])]
+            for piece in range(half // 2):
+                dd = f"dd if=/dev/zero of=/dev/vg-one-{THICK}/{name} bs=2M count=1 seek={piece} oflag=direct"
+                site.sh(f"{dd} conv=notrunc status=none")
+                sizes(site)
+                rooms.append(int(site.volumes(THICK)[name]["lv_size"]))
+    finally:
+        site.lab.sync()
+    assert rooms[0] < half * MIB < rooms[-1]
+    assert rooms[5] == rooms[0], "there was room"
+    assert site.holds(vm, bytes(half * MIB) + data[half * MIB :])
+
+
 def test_nothing_is_said_when_nothing_can_be_known(site: Site) -> None:
     site.sh("mv /etc/sudoers.d/vafnebula /run/vafnebula.away")
     try:

@@ -1,8 +1,8 @@
 """Classic snapshots near overflow: given more room while the volume group has it, reported when it has none.
 
-With cow_percent = 100 none can overflow, and nothing is looked at.  Below that every disk that is made is an occasion
-to look at the others, and whatever watches the node may call `watch` at any time.  Where LVM monitors its volumes,
-snapshot_autoextend_threshold in lvm.conf does the same without waiting for an occasion.
+With cow_percent = 100 none can overflow, and none is looked at.  Below that the probe that reports disks calls `watch`,
+every 30 seconds: disks that nobody makes or changes are written, too.  Where LVM monitors its volumes,
+snapshot_autoextend_threshold in lvm.conf does the same at once.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ NEAR = 80.0  # percent of a snapshot's room from which it gets more
 STEP = 5  # it gets a fifth more
 
 
-def watch(host: Host, settings: Settings, vg: str) -> dict[str, str]:
-    """Look at all classic snapshots of ours; volume -> extended, full (it needs room and there is none), overflowed."""
+def watch(host: Host, settings: Settings, group: lvm.Group) -> dict[str, str]:
+    """Look at all classic snapshots of ours; volume -> extended, full (it needs room and there is none), overflowed.
+
+    Each one is a line in syslog, an overflowed one only in the result: nothing helps it any more.
+    """
     if settings.mode != "thick" or settings.cow_percent >= 100:
         return {}
     found = {}
-    for volume in lvm.group(host, vg).volumes:
-        if not volume.ours or not volume.classic or (volume.data_percent < NEAR and not volume.overflowed):
-            continue
-        found[volume.name] = "overflowed" if volume.overflowed else _extend(host, vg, volume)
-        log.event("guard", vg=vg, volume=volume.name, percent=volume.data_percent, result=found[volume.name])
+    for volume in group.volumes:
+        if volume.ours and volume.classic and volume.overflowed:
+            found[volume.name] = "overflowed"
+        elif volume.ours and volume.classic and volume.data_percent >= NEAR:
+            found[volume.name] = _extend(host, group.name, volume)
     return found
 
 
@@ -35,4 +38,5 @@ def _extend(host: Host, vg: str, volume: lvm.Volume) -> str:
     except errors.Error as e:
         log.trouble("guard", vg=vg, volume=volume.name, why=e)
         return "full"
+    log.event("guard", vg=vg, volume=volume.name, percent=volume.data_percent, result="extended")
     return "extended"

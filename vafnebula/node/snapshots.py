@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vafnebula import names, units
 from vafnebula.model import DiskRef, Settings
-from vafnebula.node import guard, lvm, room
+from vafnebula.node import lvm, room
 from vafnebula.node.host import Host
 
 
@@ -38,7 +38,6 @@ def of_origin(
             )
 
     room.making(host, settings, ref.vg, size, create)
-    guard.watch(host, settings, ref.vg)
 
 
 def of_zeros(host: Host, settings: Settings, ref: DiskRef, size: int, tags: Sequence[str]) -> None:
@@ -52,7 +51,6 @@ def of_zeros(host: Host, settings: Settings, ref: DiskRef, size: int, tags: Sequ
             lvm.zero_snapshot(host, ref.vg, ref.volume, size, tags, room=changes, chunk=settings.cow_chunk)
 
     room.making(host, settings, ref.vg, size, create)
-    guard.watch(host, settings, ref.vg)
 
 
 def grow(host: Host, ref: DiskRef, old: int, size: int) -> None:

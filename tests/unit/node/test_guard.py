@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
+from tests.fakes.host import FakeHost
 from tests.fakes.lvm import EXTENT
 from tests.fakes.node import VG, Node
-from vafnebula import errors
-from vafnebula.node import guard
+from vafnebula import config, errors
+from vafnebula.node import guard, lvm
 from vafnebula.node.deeds.clone import clone
-from vafnebula.node.deeds.mkswap import mkswap
 from vafnebula.node.deeds.snap_create import snap_create
+from vafnebula.node.probes import disks
 
 DISK = "lv-one-7-0"
 
@@ -24,22 +23,26 @@ def near(thick: Node) -> Node:
     return thick
 
 
-def test_the_next_disk_that_is_made_gives_it_room(near: Node) -> None:
+def watch(node: Node, host: FakeHost | None = None) -> dict[str, str]:
+    return guard.watch(host or node.host(), node.settings, lvm.group(node.host(), VG))
+
+
+def test_the_probe_of_disks_gives_it_room(near: Node) -> None:
     before = near.volumes()[DISK].room
-    mkswap(near.host(), replace(near.swap(), disk=near.disk(disk=1)), near.settings)
+    assert disks.disks(near.host(), config.Site(default=near.settings)).startswith("VM = [ ID = 7, ")
     assert near.volumes()[DISK].room > before
     assert near.volumes()[DISK].percent < guard.NEAR
 
 
 def test_one_without_room_is_reported(near: Node) -> None:
     near.occupy(0)
-    assert guard.watch(near.host(), near.settings, VG) == {DISK: "full"}
+    assert watch(near) == {DISK: "full"}
 
 
 def test_one_that_overflowed_is_reported_and_left(near: Node) -> None:
     near.change(DISK, overflowed=True)
     before = near.picture()
-    assert guard.watch(near.host(), near.settings, VG) == {DISK: "overflowed"}
+    assert watch(near) == {DISK: "overflowed"}
     assert near.picture() == before
 
 
@@ -48,14 +51,14 @@ def test_others_are_left_alone(near: Node) -> None:
     clone(near.host(), near.clone(8, size=4 * EXTENT), near.settings)
     near.change("lv-one-8-0", percent=99.0, tags=set())
     host = near.host()
-    assert guard.watch(host, near.settings, VG) == {}
+    assert watch(near, host) == {}
     assert host.changes == []
 
 
-def test_where_none_can_overflow_nothing_is_looked_at(node: Node) -> None:
+def test_where_none_can_overflow_nothing_is_changed(node: Node) -> None:
     host = node.host()
-    assert guard.watch(host, node.settings, VG) == {}
-    assert host.commands == []
+    assert watch(node, host) == {}
+    assert host.changes == []
 
 
 def test_metadata_that_lvm_finds_too_full(thin: Node) -> None:

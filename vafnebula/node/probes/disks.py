@@ -13,17 +13,23 @@ import base64
 import re
 from collections.abc import Iterable
 
-from vafnebula import units
+from vafnebula import names, units
 from vafnebula.config import Site
-from vafnebula.node import lvm
+from vafnebula.node import guard, lvm
 from vafnebula.node.host import Host
 
 _NAME = re.compile(r"lv-one-(?P<vm>[0-9]+)-(?P<disk>[0-9]+)(?:-s(?P<snap>[0-9]+))?")
 
 
 def disks(host: Host, site: Site) -> str:
-    """The lines of all VMs with disks on this node.  Raises SudoRefused, CommandFailed."""
-    return lines(v for vg in sorted(lvm.groups(host)) for v in lvm.group(host, vg).volumes)
+    """The lines of all VMs with disks on this node; classic snapshots near overflow get room.
+
+    Raises SudoRefused, CommandFailed.
+    """
+    groups = [lvm.group(host, vg) for vg in sorted(lvm.groups(host))]
+    for group in groups:
+        guard.watch(host, site.storage(names.sds_of(group.name)), group)
+    return lines(v for group in groups for v in group.volumes)
 
 
 def lines(volumes: Iterable[lvm.Volume]) -> str:
