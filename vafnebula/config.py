@@ -16,43 +16,16 @@ from typing import Any, Callable
 
 from vafnebula import errors, units
 from vafnebula.model import Settings
+from vafnebula.values import absolute, choice, number, yes_no
 
 PATH = "/var/lib/one/remotes/etc/vafnebula/vafnebula.conf"
 
 
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
-        return text
-
-    return parse
-
-
-def _number(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-            raise ValueError(f"must be a whole number from {least} to {most}")
-        return int(text)
-
-    return parse
-
-
 def _chunk(text: str) -> int:
-    size = _number(4, 512)(text) * units.KIB
+    size = number(4, 512)(text) * units.KIB
     if size & (size - 1):
         raise ValueError("must be a power of two")
     return size
-
-
-def _yes_no(text: str) -> bool:
-    return _choice("yes", "no")(text.lower()) == "yes"
-
-
-def _absolute(text: str) -> str:
-    if not text.startswith("/") or " " in text:
-        raise ValueError("must be an absolute path without blanks")
-    return text
 
 
 def _word(text: str) -> str:
@@ -68,26 +41,26 @@ class Option:
 
 
 OPTIONS: dict[str, Option] = {
-    "mode": Option(_choice("thin", "thick"), "thin pool, or classic snapshots as in the 2012 paper"),
+    "mode": Option(choice("thin", "thick"), "thin pool, or classic snapshots as in the 2012 paper"),
     "cow_chunk": Option(_chunk, "thick: KiB per copy-on-write chunk, a power of two from 4 to 512"),
-    "cow_percent": Option(_number(5, 100), "thick: room for changes, in % of the disk; 100 can never overflow"),
-    "pool_limit": Option(_number(50, 100), "thin: no new volume when the pool is fuller than this %"),
+    "cow_percent": Option(number(5, 100), "thick: room for changes, in % of the disk; 100 can never overflow"),
+    "pool_limit": Option(number(50, 100), "thin: no new volume when the pool is fuller than this %"),
     "metadata_limit": Option(
-        _number(10, 100), "thin: no fill, disk snapshot or backup when the pool's metadata are fuller than this %"
+        number(10, 100), "thin: no fill, disk snapshot or backup when the pool's metadata are fuller than this %"
     ),
-    "overcommit": Option(_number(1, 10_000), "thin: the scheduler may place disks up to this % of the pool's size"),
-    "cache_min_age": Option(_number(0, 31_536_000), "seconds since its last use before a cached image may be evicted"),
-    "verify": Option(_yes_no, "read every filled origin back and compare it with the image"),
-    "copy_streams": Option(_number(1, 8), "reads in flight while an image is copied"),
-    "dead_source": Option(_choice("refuse", "recreate"), "disks of a host that is taken for dead, in a migration"),
-    "lock_wait": Option(_number(1, 86_400), "seconds an action waits for another on the same disk"),
-    "lock_dir": Option(_absolute, "directory of the lock files on the nodes"),
+    "overcommit": Option(number(1, 10_000), "thin: the scheduler may place disks up to this % of the pool's size"),
+    "cache_min_age": Option(number(0, 31_536_000), "seconds since its last use before a cached image may be evicted"),
+    "verify": Option(yes_no, "read every filled origin back and compare it with the image"),
+    "copy_streams": Option(number(1, 8), "reads in flight while an image is copied"),
+    "dead_source": Option(choice("refuse", "recreate"), "disks of a host that is taken for dead, in a migration"),
+    "lock_wait": Option(number(1, 86_400), "seconds an action waits for another on the same disk"),
+    "lock_dir": Option(absolute, "directory of the lock files on the nodes"),
 }
 FRONTEND: dict[str, Option] = {
-    "remote_dir": Option(_absolute, "SCRIPTS_REMOTE_DIR of oned.conf"),
-    "python": Option(_absolute, "the nodes' Python interpreter, 3.9 or newer"),
-    "api_timeout": Option(_number(1, 600), "seconds for one answer of OpenNebula's API"),
-    "connect_timeout": Option(_number(1, 600), "seconds for ssh to reach a node"),
+    "remote_dir": Option(absolute, "SCRIPTS_REMOTE_DIR of oned.conf"),
+    "python": Option(absolute, "the nodes' Python interpreter, 3.9 or newer"),
+    "api_timeout": Option(number(1, 600), "seconds for one answer of OpenNebula's API"),
+    "connect_timeout": Option(number(1, 600), "seconds for ssh to reach a node"),
     "name": Option(_word, "HOSTNAME of oned.conf, where it is set; else the machine's own name counts"),
 }
 

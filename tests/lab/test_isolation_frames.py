@@ -41,8 +41,8 @@ BACKENDS = ("nft", "ebtables")
 LLDP = {"LLDP address"}  # the residual that docs/isolation.md names
 SUITE = (
     *("mads/vafnebula", "hooks/vnm", "vafnebula/node", "tests/lab/netns_world.py", "tests/lab/frame_suite.py"),
-    *("vafnebula/__init__.py", "vafnebula/errors.py", "vafnebula/log.py", "tests/__init__.py", "tests/netns.py"),
-    "tests/lab/__init__.py",
+    *("vafnebula/__init__.py", "vafnebula/errors.py", "vafnebula/log.py", "vafnebula/values.py"),
+    *("tests/__init__.py", "tests/netns.py", "tests/lab/__init__.py"),
 )
 IN_NODE = """
 cd "$(mktemp -d)"

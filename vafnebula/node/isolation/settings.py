@@ -11,6 +11,7 @@ from __future__ import annotations
 from vafnebula import errors
 from vafnebula.node.isolation import mac
 from vafnebula.node.isolation.record import as_dict, record, replace
+from vafnebula.values import absolute, choice, number, yes_no
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,34 +38,6 @@ class Settings:
     tap_wait: int = 3
 
 
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
-        return text
-
-    return parse
-
-
-def _number(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 10) or not least <= int(text) <= most:
-            raise ValueError(f"must be a whole number from {least} to {most}")
-        return int(text)
-
-    return parse
-
-
-def _yes_no(text: str) -> bool:
-    return _choice("yes", "no")(text.lower()) == "yes"
-
-
-def _absolute(text: str) -> str:
-    if not text.startswith("/") or " " in text:
-        raise ValueError("must be an absolute path without blanks")
-    return text
-
-
 def _ipv4s(text: str) -> tuple[int, ...]:
     try:
         return tuple(mac.parse_ipv4("address", word) for word in text.replace(",", " ").split())
@@ -73,20 +46,20 @@ def _ipv4s(text: str) -> tuple[int, ...]:
 
 
 OPTIONS: dict[str, tuple[Callable[[str], object], str]] = {
-    "backend": (_choice("nft", "ebtables"), "nft, or ebtables (nft flavour) as in the 2012 paper"),
-    "mode": (_choice("enforce", "observe"), "enforce drops; observe has the same rules but only counts"),
-    "min_prefix": (_number(8, 48), "bits that every class or white-list entry must fix at least"),
-    "max_entries": (_number(1, 4096), "entries that one VAF_* list may have at most"),
+    "backend": (choice("nft", "ebtables"), "nft, or ebtables (nft flavour) as in the 2012 paper"),
+    "mode": (choice("enforce", "observe"), "enforce drops; observe has the same rules but only counts"),
+    "min_prefix": (number(8, 48), "bits that every class or white-list entry must fix at least"),
+    "max_entries": (number(1, 4096), "entries that one VAF_* list may have at most"),
     "addresses": (
-        _choice("auto", "strict", "off"),
+        choice("auto", "strict", "off"),
         "check ARP and ND addresses: auto for NICs with FILTER_IP_SPOOFING=YES, strict for all with addresses, off",
     ),
     "onegate": (_ipv4s, "addresses of OneGate's transparent proxy, exempt from the peer check; empty: none"),
-    "allowed_macs": (_absolute, "file on the node with the only MAC prefixes that VAF_* may name; absent: no limit"),
-    "port_flags": (_yes_no, "set learning off, locked and static FDB entries on taps where sudo allows"),
-    "state_dir": (_absolute, "directory on the node that remembers which NICs to filter; may vanish at reboot"),
-    "orphan_age": (_number(60, 604_800), "seconds that a NIC without tap is kept by reconcile"),
-    "tap_wait": (_number(0, 60), "seconds that post waits for the tap"),
+    "allowed_macs": (absolute, "file on the node with the only MAC prefixes that VAF_* may name; absent: no limit"),
+    "port_flags": (yes_no, "set learning off, locked and static FDB entries on taps where sudo allows"),
+    "state_dir": (absolute, "directory on the node that remembers which NICs to filter; may vanish at reboot"),
+    "orphan_age": (number(60, 604_800), "seconds that a NIC without tap is kept by reconcile"),
+    "tap_wait": (number(0, 60), "seconds that post waits for the tap"),
 }
 
 
