@@ -21,6 +21,8 @@ from types import TracebackType
 from xml.etree import ElementTree as ET
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
+from tests.fakes.served import Served
+
 SESSION = "oneadmin:opennebula"
 
 
@@ -28,7 +30,7 @@ class _Handler(SimpleXMLRPCRequestHandler):
     rpc_paths = ("/RPC2",)
 
 
-class Oned:
+class Oned(Served):
     """Serves the VMs in `files` (later ones replace earlier ones of the same id).  `calls` lists what was asked."""
 
     def __init__(self, files: Iterable[Path] = (), session: str = SESSION) -> None:
@@ -47,7 +49,7 @@ class Oned:
         self.pools: dict[str, str] = {}
         for method in ("one.hostpool.info", "one.datastorepool.info", "one.imagepool.info"):
             self._server.register_function(partial(self._pool, method), method)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        super().__init__(self._server)
 
     def add(self, document: str) -> None:
         self.vms[int(ET.fromstring(document).findtext("ID", ""))] = document
@@ -97,17 +99,6 @@ class Oned:
         if session != self.session:
             return [False, f"[{method}] User couldn't be authenticated, aborting.", 0x0100, -1]
         return [True, self.pools[method], 0, -1]
-
-    def __enter__(self) -> Oned:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 class Raw:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
+
+from tests.fakes.served import Served
 
 
 @dataclass
@@ -41,7 +41,7 @@ class FakeVm:
         }
 
 
-class OneGate:
+class OneGate(Served):
     """Serves `vms` on `address`; `extended` is False for a release that lists ids only."""
 
     def __init__(self, vms: list[FakeVm], address: str = "127.0.0.1", extended: bool = True) -> None:
@@ -89,7 +89,7 @@ class OneGate:
 
         self._server = ThreadingHTTPServer((address, 0), Handler)
         self._server.daemon_threads = False  # closing waits for its connections: none is left to the collector
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        super().__init__(self._server)
 
     @property
     def url(self) -> str:
@@ -104,14 +104,3 @@ class OneGate:
             roles.setdefault(vm.role, []).append({"deploy_id": vm.id, "running": True, "vm_info": info})
         listed = [{"name": name, "cardinality": len(nodes), "nodes": nodes} for name, nodes in roles.items()]
         return {"SERVICE": {"name": "c", "id": "7", "roles": listed}}
-
-    def __enter__(self) -> OneGate:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()

@@ -18,11 +18,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from socketserver import ThreadingMixIn
-from types import TracebackType
 from xml.sax.saxutils import escape
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
 from tests.fakes.oned import SESSION
+from tests.fakes.served import Served
 from vafnebula.one import rpc, template
 
 ACTIVE, DONE = 3, 6
@@ -114,7 +114,7 @@ class _Server(ThreadingMixIn, SimpleXMLRPCServer):
         """A client that hung up, or an answer that was to be lost."""
 
 
-class OpenNebula:
+class OpenNebula(Served):
     """The world.  Thread-safe for its clients; a test may change `vms` while nobody asks, or under `lock`."""
 
     def __init__(
@@ -152,7 +152,7 @@ class OpenNebula:
             "zone.raftstatus",
         ):
             self._server.register_function(self._serve(name), f"one.{name}")
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        super().__init__(self._server)
 
     @property
     def url(self) -> str:
@@ -178,17 +178,6 @@ class OpenNebula:
             self.vms[vm.id] = vm
             self.next += 1
             return vm
-
-    def __enter__(self) -> OpenNebula:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def _serve(self, name: str) -> Callable[..., list[object]]:
         act = getattr(self, "_" + name.replace(".", "_"))
