@@ -6,6 +6,10 @@ CVMFS, and NFS's, which this kernel may not have.
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +56,29 @@ PROGRAMS = {
         "condor_status": COMMAND + "case $* in *collector*) echo head ;; esac\n",
     },
 }
+CONDOR_CONFIG = "/etc/condor/config.d/50-vafnebula.conf"
+ASK_HTCONDOR = "import htcondor2, json, sys; print(json.dumps({n: htcondor2.param.get(n) for n in sys.argv[1:]}))"
+WANTED = {  # what HTCondor makes of the configuration of each
+    "head": {
+        "DAEMON_LIST": "MASTER COLLECTOR NEGOTIATOR SCHEDD",
+        "COLLECTOR_HOST": HEAD,
+        "NETWORK_HOSTNAME": "head",
+        "UID_DOMAIN": "my-htcondor",
+        "SEC_DEFAULT_AUTHENTICATION": "required",
+        "ALLOW_ADVERTISE_STARTD": "*@my-htcondor",
+        "EVENT_LOG": "/var/log/condor/EventLog",
+    },
+    "w1": {
+        "DAEMON_LIST": "MASTER STARTD",
+        "COLLECTOR_HOST": HEAD,
+        "NETWORK_HOSTNAME": "vaf-41",
+        "UID_DOMAIN": "my-htcondor",
+        "SEC_DEFAULT_AUTHENTICATION": "required",
+        "EXECUTE": "/scratch/condor",
+        "SLOT_TYPE_1_PARTITIONABLE": "true",
+        "NUM_SLOTS": "1",
+    },
+}
 JOINED = {
     "torque": ("pbsnodes vaf-41", "qmgr -c create node vaf-41 np="),
     "htcondor": ("condor_status -startd", "condor_token_create -identity vaf-41@my-htcondor"),
@@ -64,7 +91,7 @@ IN_THE_GUEST = {
     },
     "htcondor": {
         "/etc/condor/tokens.d/vafnebula": "token of vaf-41@my-htcondor\n",
-        "/etc/condor/config.d/50-vafnebula.conf": f"CONDOR_HOST = {HEAD}\nNETWORK_HOSTNAME = vaf-41\n",
+        CONDOR_CONFIG: f"CONDOR_HOST = {HEAD}\nNETWORK_HOSTNAME = vaf-41\n",
     },
 }
 
@@ -119,6 +146,23 @@ def test_the_worker_has_what_the_head_gave(cluster: tuple[str, World]) -> None:
     kind, world = cluster
     for path, text in IN_THE_GUEST[kind].items():
         assert text in world.w1.run("cat", path).stdout.decode()
+
+
+@pytest.mark.parametrize("cluster", ["htcondor"], indirect=True)
+@pytest.mark.parametrize("name", sorted(WANTED))
+def test_htcondors_own_library_reads_the_configuration(cluster: tuple[str, World], tmp_path: Path, name: str) -> None:
+    _, world = cluster
+    machine = world.machines.machines[name]
+    file = tmp_path / "condor_config"
+    file.write_bytes(b"LOG = /var/log/condor\n" + machine.run("cat", CONDOR_CONFIG).stdout)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK_HTCONDOR, *WANTED[name]],
+        env={**os.environ, "CONDOR_CONFIG": str(file)},
+        check=True,
+        capture_output=True,
+    )
+    assert done.stderr == b""
+    assert json.loads(done.stdout) == WANTED[name]
 
 
 def test_each_daemon_was_started_once(cluster: tuple[str, World]) -> None:
