@@ -299,7 +299,7 @@ def test_nobody_reads_stderr(frontend: Frontend) -> None:
 
 
 def test_context_is_opennebulas_own(frontend: Frontend) -> None:
-    common = frontend.remotes / "tm/common/context"
+    common = frontend.remotes / "tm/ssh/context"  # where an installation has it
     common.parent.mkdir()
     common.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >&2\nexit 2\n')
     common.chmod(0o755)

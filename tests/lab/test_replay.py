@@ -116,12 +116,12 @@ def site(clean_lab: Lab) -> Iterator[Site]:
         try:
             for node in clean_lab.nodes:
                 clean_lab.sh(node, OTHER_VG)
-            clean_lab.put("/var/lib/one/remotes/tm/common/context", CONTEXT, mode=0o755)
+            clean_lab.put("/var/lib/one/remotes/tm/ssh/context", CONTEXT, mode=0o755)
             clean_lab.put("/var/lib/one/remotes/vmm/kvm/migrate", MIGRATE, mode=0o755)
             yield made
         finally:
             remotes = "/var/lib/one/remotes"
-            clean_lab.run(["rm", "-rf", f"{remotes}/tm/common", f"{remotes}/vmm/kvm"], user="root")
+            clean_lab.run(["rm", "-rf", f"{remotes}/tm/ssh", f"{remotes}/vmm/kvm"], user="root")
             for node in clean_lab.nodes:
                 clean_lab.sh(node, NO_OTHER_VG)
                 clean(clean_lab, node)

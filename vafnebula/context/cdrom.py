@@ -1,4 +1,4 @@
-"""`iso`: the context CD, made by the same programs with the same options as OpenNebula's tm/common/context."""
+"""`iso`: the context CD, made by the same programs with the same options as OpenNebula's own script context."""
 
 from __future__ import annotations
 
