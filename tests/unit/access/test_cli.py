@@ -11,16 +11,14 @@ from click.testing import CliRunner, Result
 from vafnebula.access.registry import Entry, Registry
 from vafnebula.cli import main
 
-NOW = int(time.time())
-
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "access.conf"
     path.write_text(f"certificate = /x\nkey = /x\nca = /x\ncrl = /x\nregistry = {tmp_path}/keys\n")
-    registry = Registry(f"{tmp_path}/keys")
+    registry, now = Registry(f"{tmp_path}/keys"), int(time.time())
     for account, key, subject in (("alice", "ssh-ed25519 A", "CN=A"), ("bob", "ssh-ed25519 B", "CN=B")):
-        registry.register(Entry(account, key, subject, NOW + 3600), NOW, 5)
+        registry.register(Entry(account, key, subject, now + 3600), now, 5)
     return path
 
 
