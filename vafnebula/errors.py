@@ -40,7 +40,9 @@
 A class is a sentence with named blanks (*why; what to do*) and the facts that fill them.  What failed is known
 to the caller, who puts it in front: `clone of disk 0 of VM 7 on node1: why; what to do`.  OpenNebula 7 glues the
 stderr lines of a driver together and reads a number after a level word as a VM id, so a sentence is one line,
-never starts with a level word or a dash, and has at most LIMIT characters.
+never starts with a level word or a dash, and has at most LIMIT characters.  A VM's attribute ERROR shows the first 100
+of a message, 39 of them OpenNebula's own (`Error executing image transfer script: `) and some 23 that say what failed
+(VirtualMachine.cc): so the reason comes early, and paths after it.
 """
 
 from __future__ import annotations
@@ -89,7 +91,7 @@ class ImageTooLarge(RequestError):
 
 
 class ImageUnusable(RequestError):
-    sentence = "image {path} cannot become a disk: {why}; {advice}"
+    sentence = "image cannot become a disk: {why} ({path}); {advice}"
 
 
 class TooSmall(RequestError):
@@ -109,7 +111,7 @@ class BadConfig(SiteError):
 
 
 class ImageMissing(SiteError):
-    sentence = "image {path} cannot be read on the node: {why}; check that the image datastore is mounted there"
+    sentence = "image cannot be read on the node: {why} ({path}); check that the image datastore is mounted there"
 
 
 class NoBackup(SiteError):
@@ -187,11 +189,11 @@ class VolumeExists(HostError):
 
 
 class ImageChanged(HostError):
-    sentence = "image {path} changed while it was copied; retry when nothing writes to it"
+    sentence = "image changed while it was copied; retry when nothing writes to {path}"
 
 
 class CopyFailed(HostError):
-    sentence = "copy of {source} failed: {why}; check disk and datastore of the node, then retry"
+    sentence = "copy failed: {why} ({source}); check disk and datastore of the node, then retry"
 
 
 class NotCopied(HostError):

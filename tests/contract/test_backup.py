@@ -130,7 +130,9 @@ def test_what_was_brought_goes_when_the_rest_cannot_be(frontend: Frontend, repos
     (repository / "downloader.sh").write_text(
         '#!/bin/sh\ncase $2 in *disk.2*) echo "no such file" >&2; exit 3;; esac\n'
     )
-    assert "copy of disk 2 of backup 16 failed" in failed(frontend, *RESTORE)
+    line = failed(frontend, *RESTORE)
+    assert "copy failed: " in line
+    assert "(disk 2 of backup 16)" in line
     [order] = [json.loads(stdin) for _, stdin in frontend.ssh_calls if stdin.startswith(b"{")]
     assert (order["verb"], order["request"]["disks"]) == ("restore", [])
 

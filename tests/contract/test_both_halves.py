@@ -34,8 +34,8 @@ def at(root: Path, call: tuple[str, ...]) -> list[str]:
 
 def test_an_image_that_is_not_there(here: Frontend, tmp_path: Path) -> None:
     line = failed(here, *at(tmp_path, CLONE))
-    assert line.startswith(f"clone of disk 0 on node1: image {tmp_path}/datastores/101/")
-    assert "cannot be read on the node" in line
+    assert line.startswith("clone of disk 0 on node1: image cannot be read on the node: No such file or directory (")
+    assert f"({tmp_path}/datastores/101/" in line
 
 
 def test_a_node_of_another_version(here: Frontend, tmp_path: Path) -> None:

@@ -318,7 +318,8 @@ def test_a_disk_that_fails_during_a_fill(faulty: Site, sds: int, verb: str) -> N
             line = faulty.refusal(verb, vm)
         finally:
             faulty.lab.fault(faulty.node, "none")
-    assert f"copy of {faulty.path(image)} failed: dd: " in line
+    assert "copy failed: dd: " in line
+    assert f"({faulty.path(image)})" in line
     assert "Input/output error" in line
     faulty.act(verb, vm)
     assert faulty.holds(vm, data)
