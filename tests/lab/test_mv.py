@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.test_guests import MODES, THICK, THIN, Site, holed, md5, site_of
 from vafnebula.lab import Lab
-from vafnebula.lab.opennebula import ActionFailed, Disk, Vm, argv, move_lines
+from vafnebula.lab.opennebula import STUBS, ActionFailed, Disk, Vm, argv, move_lines
 from vafnebula.lab.spec import FRONTEND
 from vafnebula.units import MIB
 
@@ -246,6 +246,21 @@ def test_a_base_that_the_destination_cannot_have(mover: Mover) -> None:
     assert mover.digests(vm.id) == before
     assert mover.lab.sh("n2", f"lvs --noheadings -o origin vg-one-100/lv-one-{vm.id}-0").split() == []
     mover.core.terminate(vm.id)
+
+
+def test_a_volume_in_pieces_moves(mover: Mover) -> None:
+    """A persistent disk of mode thick that grew where something else lies behind it: lvs has a line for each piece."""
+    vm = mover.vm(THICK, "pieces").id
+    mover.lab.sh("n1", f"lvcreate -qq --yes -Wn -Zn -an -l 1 -n wedge vg-one-{THICK}")
+    mover.core.run([f"{STUBS}/resize", f"n1:{mover.directory(vm)}/disk.1", "48", str(vm), "101"])
+    pieces = mover.lab.sh("n1", f"lvs --noheadings -o seg_count vg-one-{THICK}/lv-one-{vm}-1").strip()
+    mover.lab.sh("n1", f"lvremove -qq --yes vg-one-{THICK}/wedge")
+    assert pieces == "2"
+    before = mover.digests(vm)
+    mover.core.migrate(vm, "n2")
+    assert mover.digests(vm) == before
+    assert mover.left("n1", vm) == []
+    mover.core.terminate(vm)
 
 
 def test_a_stopped_vm_is_terminated(mover: Mover) -> None:

@@ -102,8 +102,10 @@ def group(host: Host, vg: str) -> Group:
 
 
 def parse_lvs(text: bytes) -> tuple[Volume, ...]:
-    """Parse `lvs --reportformat json` with our fields."""
-    rows = json.loads(text)["report"][0]["lv"]
+    """Parse `lvs --reportformat json` with our fields, of which segtype makes lvs print a line per segment."""
+    rows: dict[str, dict[str, str]] = {}
+    for segment in json.loads(text)["report"][0]["lv"]:
+        rows.setdefault(segment["lv_name"], segment)
     return tuple(
         Volume(
             name=row["lv_name"],
@@ -118,7 +120,7 @@ def parse_lvs(text: bytes) -> tuple[Volume, ...]:
             created=int(row["lv_time"] or 0),
             zeroing=row["zero"] == "zero",
         )
-        for row in rows
+        for row in rows.values()
     )
 
 

@@ -34,6 +34,12 @@ def test_a_thin_snapshot_as_lvs_reports_it() -> None:
     assert (volume.tag("vm"), volume.tag("recipe"), volume.tag("disk")) == ("7", "0a", "")
 
 
+def test_a_volume_in_pieces_is_one_volume() -> None:
+    rows = [row(lv_name=name, lv_size="125829120", segtype="linear") for name in ("a", "lv-one-7-1", "lv-one-7-1", "z")]
+    volumes = lvm.parse_lvs(json.dumps({"report": [{"lv": rows}]}).encode())
+    assert [(v.name, v.size) for v in volumes] == [("a", 125829120), ("lv-one-7-1", 125829120), ("z", 125829120)]
+
+
 def test_names_that_lvm_hides_lose_their_brackets() -> None:
     assert parsed(origin="[lv-one-7-0_vorigin]").origin == "lv-one-7-0_vorigin"
 
