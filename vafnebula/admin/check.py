@@ -87,12 +87,13 @@ def datastores(found: Sequence[pools.Datastore]) -> Iterator[Finding]:
         "system": {"SHARED": "NO", "DISK_TYPE": "BLOCK"},
         "image": {"DRIVER": "raw", "DISK_TYPE": "BLOCK", "CLONE_TARGET": "SYSTEM", "LN_TARGET": "SYSTEM"},
     }
+    unknown_to_6 = {"PERSISTENT_SNAPSHOTS": "NO"}
     for datastore in ours:
         where = f"datastore {datastore.id}"
         wrong = {
             k: v
-            for k, v in wanted.get(datastore.kind, {}).items()
-            if datastore.attributes.get(k, "").upper() != v.upper()
+            for k, v in {**wanted.get(datastore.kind, {}), **unknown_to_6}.items()
+            if datastore.attributes.get(k, unknown_to_6.get(k, "")).upper() != v.upper()
         }
         for key, value in wrong.items():
             what = f"{key} is {datastore.attributes.get(key, '') or 'not set'}, not {value}"

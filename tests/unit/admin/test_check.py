@@ -114,6 +114,14 @@ def test_datastores() -> None:
     assert missing == [f"no {kind} datastore has TM_MAD = fs_lvm_snap" for kind in ("image", "system")]
 
 
+def test_snapshots_that_would_stay_listed_with_an_image() -> None:
+    """OpenNebula 6.10 does not know the attribute; later ones copy it from TM_MAD_CONF, where YES is the default."""
+    right = {"DRIVER": "raw", "DISK_TYPE": "BLOCK", "CLONE_TARGET": "SYSTEM", "LN_TARGET": "SYSTEM"}
+    for value, level in (("NO", check.OK), ("YES", check.PROBLEM)):
+        found = check.datastores([store(1, "image", **right, PERSISTENT_SNAPSHOTS=value)])
+        assert [f.level for f in found if f.where == "datastore 1"] == [level]
+
+
 def test_whether_monitoring_knows_the_datastores() -> None:
     told, silent = pools.Host(0, "n1", 2, {100: 5 << 30}), pools.Host(1, "n2", 2, {})
     assert [(f.level, f.where) for f in check.monitored([told, silent], [100])] == [
