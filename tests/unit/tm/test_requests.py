@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from vafnebula import errors, units
 from vafnebula.model import Clone, Delete, DiskRef, Image, Link, MakeImage, MakeSwap, Save
 from vafnebula.model_points import Resize, SaveAs, SnapCreate, SnapDelete, SnapRevert
 from vafnebula.one import xml
-from vafnebula.tm import argv
+from vafnebula.tm import argv, resize
 
 DIRECTORY = "/var/lib/one/datastores/100/3"
 BASE = "/var/lib/one/datastores/101/0bc4bcd34ed3b7783ad9b46092d9b591"
@@ -106,6 +107,19 @@ def test_what_needs_nothing_but_its_arguments() -> None:
     assert request("resize HERE/disk.0 96 3 101") == Resize(place, 96 * units.MIB)
     assert request(f"cpds HERE/disk.0 {DATA} -1 3 101") == SaveAs(place, Image(101, DATA), -1)
     assert request(f"cpds HERE/disk.0 {DATA} 7 3 101") == SaveAs(place, Image(101, DATA), 7)
+
+
+def test_an_undeployed_disk_is_resized_after_a_resume(tmp_path: Path) -> None:
+    """OpenNebula names the node that the VM was on.  A card that a recreate left behind is no reason to refuse."""
+    directory = tmp_path / "100/3"
+    directory.mkdir(parents=True)
+    (directory / "disk.0").touch()
+    (directory / ".disk.0.vaf").write_text('{"seq": 0, "parts": []}')
+    call = argv.parse("resize", [f"node1:{directory}/disk.0", "96", "3", "101"])
+    vm = xml.vm(recorded("vm-running"), 3)
+    assert resize.request(call, lambda: vm).size == 96 * units.MIB
+    with pytest.raises(errors.NotFound, match=r"^an undeployed VM's volume does not exist; resume the VM, then resize"):
+        resize.request(call, lambda: replace(vm, lcm=64))
 
 
 def test_the_last_history_record_is_the_one_that_asks() -> None:
