@@ -21,6 +21,10 @@ lvcreate -qq --yes -Wn -Zn -n paint -L "$2" "$1"
 yes "$3" | dd of=/dev/$1/paint bs=1M iflag=fullblock oflag=direct status=none 2>/dev/null || :
 lvremove -qq --yes "$1/paint"
 """
+# $1 text, $2 device: lines with the text; zeros end a line, or a hole would be one that no memory holds
+COUNTING = """
+tr '\\0' '\\n' <"$2" | grep -a -c -F "$1" || [ $? -eq 1 ]
+"""
 
 
 def measure(stage: Stage) -> list[Record]:
@@ -71,7 +75,7 @@ def _leak(stage: Stage) -> list[Record]:
             stage.into_fresh(mode, image, "sh", "-c", f"yes '{PAINT}' | dd of={{device}} bs=1M iflag=fullblock || :")
         stage.deed(mode, image)
         device = stage.sh("ls -d /dev/$1/lv-one-*", vg).split()[0]
-        found = stage.sh('grep -a -c -F "$1" "$2" || :', PAINT, device)
+        found = stage.sh(COUNTING, PAINT, device)
         records.append(plain("M5", f"{mode}: lines of an older volume readable in a clone", "lines", [int(found)], 0))
         stage.clear(origins=True)
     return records
