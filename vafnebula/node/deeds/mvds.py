@@ -32,20 +32,17 @@ def mvds(host: Host, request: Save, settings: Settings) -> dict[str, object]:
                 advice = "nothing proves that it was saved: look for it on other nodes before you recover"
                 raise errors.NotFound(what=f"volume {ref.volume}", advice=advice)
         if volume is None:
-            if group.of_disk(ref.vm, ref.disk):
-                lvm.remove(host, ref.vg, lvm.by_disk(ref.vm, ref.disk))
-            host.unlink(ref.link)
-            return {"result": "there", "bytes": 0}
+            return _saved_before(host, ref, group)
         points.require_active(host, ref)  # one that was given its name back may not be
         size, image_format = points.content(volume), volume.tag("format") or source.RAW
         owner, like = f"{ref.vm}-{ref.disk}", _present(path)
         try:
             imagefile.write(host, ref.device, size, path, image_format, owner, lock_fd, like)
         except errors.CopyFailed:
-            if not _gone(host, ref) or not _proven(disks.saved_marker(ref), path):
+            group = lvm.group(host, ref.vg)  # a dead run's lvremove may have gone on: sudo does not hand the lock on
+            if group.find(ref.volume) or not _proven(disks.saved_marker(ref), path):
                 raise
-            host.unlink(ref.link)
-            return {"result": "there", "bytes": 0}
+            return _saved_before(host, ref, group)
         host.write_file(disks.saved_marker(ref), path.encode())
         lvm.remove(host, ref.vg, lvm.by_disk(ref.vm, ref.disk))
         host.unlink(ref.link)
@@ -64,9 +61,12 @@ def _usable(host: Host, ref: DiskRef, group: lvm.Group) -> lvm.Volume | None:
     return volume
 
 
-def _gone(host: Host, ref: DiskRef) -> bool:
-    """Whether a dead run's lvremove took the volume away under this copy of it: sudo does not hand the lock on."""
-    return lvm.group(host, ref.vg).find(ref.volume) is None
+def _saved_before(host: Host, ref: DiskRef, group: lvm.Group) -> dict[str, object]:
+    """What a run that saved the disk left of it goes."""
+    if group.of_disk(ref.vm, ref.disk):
+        lvm.remove(host, ref.vg, lvm.by_disk(ref.vm, ref.disk))
+    host.unlink(ref.link)
+    return {"result": "there", "bytes": 0}
 
 
 def _proven(marker: str, path: str) -> bool:
