@@ -19,6 +19,7 @@ OK, WARNING, PROBLEM = "ok", "warning", "problem"
 SKEW = 2.0  # seconds by which clocks may differ, besides the time that asking took
 WATCH = 80  # percent of a thin pool at which somebody should look
 RULES = "install.sh node"
+SINCE_7 = "PERSISTENT_SNAPSHOTS"  # 6.10 does not copy it from TM_MAD_CONF
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,21 @@ def datastores(found: Sequence[pools.Datastore]) -> Iterator[Finding]:
             advice = "create one; its template is printed by install.sh oned"
             yield Finding(PROBLEM, "OpenNebula", f"no {kind} datastore has TM_MAD = {pools.DRIVER}", advice)
     wanted = {
-        "system": {"SHARED": "NO", "DISK_TYPE": "BLOCK"},
-        "image": {"DRIVER": "raw", "DISK_TYPE": "BLOCK", "CLONE_TARGET": "SYSTEM", "LN_TARGET": "SYSTEM"},
+        "system": {"SHARED": "NO", "DISK_TYPE": "BLOCK", SINCE_7: "NO"},
+        "image": {
+            "DRIVER": "raw",
+            "DISK_TYPE": "BLOCK",
+            "CLONE_TARGET": "SYSTEM",
+            "LN_TARGET": "SYSTEM",
+            SINCE_7: "NO",
+        },
     }
-    unknown_to_6 = {"PERSISTENT_SNAPSHOTS": "NO"}
     for datastore in ours:
         where = f"datastore {datastore.id}"
         wrong = {
             k: v
-            for k, v in {**wanted.get(datastore.kind, {}), **unknown_to_6}.items()
-            if datastore.attributes.get(k, unknown_to_6.get(k, "")).upper() != v.upper()
+            for k, v in wanted.get(datastore.kind, {}).items()
+            if datastore.attributes.get(k, v if k == SINCE_7 else "").upper() != v.upper()
         }
         for key, value in wrong.items():
             what = f"{key} is {datastore.attributes.get(key, '') or 'not set'}, not {value}"

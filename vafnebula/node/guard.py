@@ -24,10 +24,10 @@ def watch(host: Host, settings: Settings, group: lvm.Group) -> dict[str, str]:
     if settings.mode != "thick" or settings.cow_percent >= 100:
         return {}
     found = {}
-    for volume in group.volumes:
-        if volume.ours and volume.classic and volume.overflowed:
+    for volume in (v for v in group.volumes if v.ours and v.classic):
+        if volume.overflowed:
             found[volume.name] = "overflowed"
-        elif volume.ours and volume.classic and volume.data_percent >= NEAR:
+        elif volume.data_percent >= NEAR:
             found[volume.name] = _extend(host, group.name, volume)
     return found
 
