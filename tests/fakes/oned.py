@@ -30,7 +30,7 @@ class _Handler(SimpleXMLRPCRequestHandler):
     rpc_paths = ("/RPC2",)
 
 
-class Oned(Served):
+class Oned(Served[SimpleXMLRPCServer]):
     """Serves the VMs in `files` (later ones replace earlier ones of the same id).  `calls` lists what was asked."""
 
     def __init__(self, files: Iterable[Path] = (), session: str = SESSION) -> None:
@@ -40,7 +40,7 @@ class Oned(Served):
         self._scheme = "http"
         for file in files:
             self.add(file.read_text(encoding="utf-8"))
-        self._server = SimpleXMLRPCServer(("127.0.0.1", 0), _Handler, logRequests=False)
+        super().__init__(SimpleXMLRPCServer(("127.0.0.1", 0), _Handler, logRequests=False))
         self.others: dict[tuple[str, int], str] = {}  # documents by method and number
         self._server.register_function(self._info, "one.vm.info")
         for method in ("one.image.info", "one.datastore.info"):
@@ -49,7 +49,6 @@ class Oned(Served):
         self.pools: dict[str, str] = {}
         for method in ("one.hostpool.info", "one.datastorepool.info", "one.imagepool.info"):
             self._server.register_function(partial(self._pool, method), method)
-        super().__init__(self._server)
 
     def add(self, document: str) -> None:
         self.vms[int(ET.fromstring(document).findtext("ID", ""))] = document

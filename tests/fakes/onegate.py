@@ -41,7 +41,7 @@ class FakeVm:
         }
 
 
-class OneGate(Served):
+class OneGate(Served[ThreadingHTTPServer]):
     """Serves `vms` on `address`; `extended` is False for a release that lists ids only."""
 
     def __init__(self, vms: list[FakeVm], address: str = "127.0.0.1", extended: bool = True) -> None:
@@ -87,9 +87,8 @@ class OneGate(Served):
                 self.end_headers()
                 self.wfile.write(data)
 
-        self._server = ThreadingHTTPServer((address, 0), Handler)
+        super().__init__(ThreadingHTTPServer((address, 0), Handler))
         self._server.daemon_threads = False  # closing waits for its connections: none is left to the collector
-        super().__init__(self._server)
 
     @property
     def url(self) -> str:

@@ -114,7 +114,7 @@ class _Server(ThreadingMixIn, SimpleXMLRPCServer):
         """A client that hung up, or an answer that was to be lost."""
 
 
-class OpenNebula(Served):
+class OpenNebula(Served[_Server]):
     """The world.  Thread-safe for its clients; a test may change `vms` while nobody asks, or under `lock`."""
 
     def __init__(
@@ -137,7 +137,7 @@ class OpenNebula(Served):
         self.lock = threading.RLock()
         self.next = 1
         listener = listener or socket.create_server(("127.0.0.1", 0))
-        self._server = _Server(listener.getsockname(), _Handler, logRequests=False, bind_and_activate=False)
+        super().__init__(_Server(listener.getsockname(), _Handler, logRequests=False, bind_and_activate=False))
         self._server.socket.close()
         self._server.socket = listener
         self._server.world = self
@@ -152,7 +152,6 @@ class OpenNebula(Served):
             "zone.raftstatus",
         ):
             self._server.register_function(self._serve(name), f"one.{name}")
-        super().__init__(self._server)
 
     @property
     def url(self) -> str:

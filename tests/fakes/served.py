@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from socketserver import BaseServer
 from types import TracebackType
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 S = TypeVar("S", bound="Served")
+Server = TypeVar("Server", bound=BaseServer)
 
 
-class Served:
+class Served(Generic[Server]):
     """Serves `server` in a thread of its own."""
 
-    def __init__(self, server: BaseServer) -> None:
-        self._served = server
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self._thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     def __enter__(self: S) -> S:
@@ -24,6 +25,6 @@ class Served:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._served.shutdown()
+        self._server.shutdown()
         self._thread.join()
-        self._served.server_close()
+        self._server.server_close()

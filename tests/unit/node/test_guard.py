@@ -55,10 +55,10 @@ def test_others_are_left_alone(near: Node) -> None:
     assert host.changes == []
 
 
-def test_where_none_can_overflow_nothing_is_changed(node: Node) -> None:
+def test_where_none_can_overflow_nothing_is_looked_at(node: Node) -> None:
     host = node.host()
     assert watch(node, host) == {}
-    assert host.changes == []
+    assert host.commands == []
 
 
 def test_metadata_that_lvm_finds_too_full(thin: Node) -> None:
