@@ -229,7 +229,7 @@ class World:
         self.settings()
 
     @staticmethod
-    def _until(condition, seconds: float = 10.0) -> None:
+    def _until(condition, seconds: float = 60.0) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "did not happen in time"
@@ -280,7 +280,7 @@ def _drain(s: socket.socket) -> list[bytes]:
 
 def _until_sentinel(s: socket.socket) -> list[bytes]:
     out: list[bytes] = []
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while not any(SENTINEL in data for data in out):
         assert time.monotonic() < end, "the sentinel did not arrive"
         out += _drain(s)

@@ -85,7 +85,7 @@ def test_a_vm_that_dies_under_a_job(site: Site) -> None:
 
 def test_slurmctld_is_away(site: Site) -> None:
     """Jobs run on, nothing is drained, ended or started, and all are through at last."""
-    jobs = {site.slurm.submit(seconds=8) for _ in range(4)}
+    jobs = {site.slurm.submit(seconds=15) for _ in range(4)}
     wait(lambda: sum(len(site.slurm.running_on(n)) for n in list(site.slurm.nodes)) == 4, "they run")
     site.slurm.stop_controller()
     made, ended = len(site.one.vms), site.one.calls["vm.action"]

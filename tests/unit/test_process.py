@@ -60,8 +60,8 @@ def test_a_program_that_cannot_be_started(argv: list[str]) -> None:
 
 def test_the_time_limit_kills(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    with pytest.raises(errors.CommandFailed, match=r"124: no end after 0\.2 seconds"):
-        process.run(["sh", "-c", f"echo $$ > {pid}; exec sleep 60"], timeout=0.2)
+    with pytest.raises(errors.CommandFailed, match="124: no end after 2 seconds"):
+        process.run(["sh", "-c", f"echo $$ > {pid}; exec sleep 60"], timeout=2)
     assert not alive(int(pid.read_text()))
 
 
@@ -108,7 +108,7 @@ def test_an_exception_kills_all_that_run_together(tmp_path: Path) -> None:
 def test_the_time_limit_of_one_kills_all(tmp_path: Path) -> None:
     argvs = [["sh", "-c", f"echo $$ > {tmp_path}/{n}; exec sleep 60"] for n in (1, 2)]
     with pytest.raises(errors.CommandFailed, match="124"):
-        process.run_together(argvs, timeout=0.2)
+        process.run_together(argvs, timeout=2)
     assert not any(alive(int((tmp_path / str(n)).read_text())) for n in (1, 2))
 
 
@@ -152,7 +152,7 @@ def test_a_child_of_another_user_is_left_to_end_when_its_pipes_are_closed(monkey
 
     monkeypatch.setattr(subprocess.Popen, "kill", refuse)
     with pytest.raises(errors.CommandFailed, match="124"):
-        process.run(python("import time\nwhile True: print('x' * 9999, flush=True); time.sleep(.01)"), timeout=0.2)
+        process.run(python("import time\nwhile True: print('x' * 9999, flush=True); time.sleep(.01)"), timeout=2)
 
 
 def test_a_pipe_hands_everything_over(tmp_path: Path) -> None:
@@ -177,5 +177,5 @@ def test_a_pipe_of_which_one_end_fails(producer: list[str], consumer: list[str],
 def test_a_pipe_that_takes_too_long_leaves_nobody(tmp_path: Path) -> None:
     note = f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(60)"
     with pytest.raises(errors.CommandFailed, match="124"):
-        process.pipe(python(note), ["cat"], timeout=1)
+        process.pipe(python(note), ["cat"], timeout=3)
     assert not alive(int((tmp_path / "pid").read_text()))
