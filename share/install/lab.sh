@@ -8,9 +8,11 @@ lab_packages='user-mode-linux lvm2 thin-provisioning-tools openssh-server openss
 	xfsprogs e2fsprogs ebtables iptables nftables iproute2 iputils-ping util-linux qemu-utils glusterfs-server
 	glusterfs-client
 	python3 python3-venv procps'
-# What single tests and measurements add: a second kernel, real udev, static checks, counting, a batch system, a browser.
+# What single tests and measurements add: a second kernel, real udev, static checks, counting, a batch system, a browser,
+# a hypervisor's libvirt.
 test_packages='qemu-system-x86 qemu-system-common cpio udev shellcheck strace git xorriso
-	slurmctld slurmd slurm-client munge cloud-init chromium fonts-dejavu-core'
+	slurmctld slurmd slurm-client munge cloud-init chromium fonts-dejavu-core
+	libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients'
 
 require_root_on_debian() {
 	[ "$(id -u)" -eq 0 ] || die "must run as root: the lab makes namespaces and taps; try sudo $0"

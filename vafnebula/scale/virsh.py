@@ -68,16 +68,16 @@ def usage(host: str, domains: Collection[str]) -> list[Usage]:
     """What `domains` of a node use; those that have gone are left out."""
     if not domains:
         return []
-    asked = "; ".join(f"echo {name}.sched; schedinfo {name}" for name in sorted(domains))
+    asked = "; ".join(f"dominfo {name}; schedinfo {name}" for name in sorted(domains))
     return parse_usage(_virsh(host, f"domstats --cpu-total --balloon; {asked}", check=False))
 
 
 def parse_usage(said: str) -> list[Usage]:
-    """Of `domstats` followed by, for each domain, a line one-7.sched and its `schedinfo`."""
-    parts = re.split(r"^(?:Domain: '([^']*)'|(\S+)\.sched)$", said, flags=re.MULTILINE)
+    """Of `domstats` followed, for each domain, by its `dominfo`, which says whose it is, and its `schedinfo`."""
+    parts = re.split(r"^(?:Domain: '([^']*)'|Name: +(\S+))$", said, flags=re.MULTILINE)
     stats: dict[str, dict[str, str]] = {}
-    for stat, sched, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
-        stats.setdefault(stat or sched, {}).update(_NUMBER.findall(text))
+    for stat, info, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        stats.setdefault(stat or info, {}).update(_NUMBER.findall(text))
     return [_usage(name, n) for name, n in stats.items() if "cpu.time" in n and "cpu_shares" in n]
 
 

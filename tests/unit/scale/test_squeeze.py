@@ -252,7 +252,9 @@ def test_strange_hosts_are_refused(host: str) -> None:
         virsh.tuned(host, "one-1")
 
 
-@pytest.mark.parametrize("said", ["", "Domain: 'one-1'\n", "one-1.sched\nerror", "\0\xff", "Domain: 'x'\n cpu.time=x"])
+@pytest.mark.parametrize(
+    "said", ["", "Domain: 'one-1'\n", "Name:           one-1\nerror", "\0\xff", "Domain: 'x'\n cpu.time=x"]
+)
 def test_any_answer_is_survived(said: str) -> None:
     assert virsh.parse_usage(said) == []
 
