@@ -438,17 +438,18 @@ class Bench:
             *(f for f in self.files() if ".vaf-" in f or f.endswith((".new", ".restore"))),
         ]
 
-    def reset(self, origins: bool = True) -> None:
-        """Nothing of the VM; no origins either if `origins`."""
+    def reset(self, origins: bool = True, elsewhere: bool = True) -> None:
+        """Nothing of the VM; no origins either if `origins`; and nothing of it in the other VG if `elsewhere`."""
         names_too = ' || lv_name=~"^vaf-(origin|fill)-"' if origins else ""
         lvm.remove(Host(), self.vg, f"({lvm.by_tag('vm', VM)}{names_too})")
         shutil.rmtree(self.directory, ignore_errors=True)
-        other = OTHER[self.sds]
-        lvm.remove(Host(), names.vg(other), lvm.by_tag("vm", VM))
-        shutil.rmtree(f"/var/lib/one/datastores/{other}/{VM}", ignore_errors=True)
         for f in os.listdir(self.images):
             if ".vaf-" in f or f == "new":
                 os.unlink(f"{self.images}/{f}")
+        if elsewhere:
+            other = OTHER[self.sds]
+            lvm.remove(Host(), names.vg(other), lvm.by_tag("vm", VM))
+            shutil.rmtree(f"/var/lib/one/datastores/{other}/{VM}", ignore_errors=True)
 
 
 def pattern(seed: str, size: int) -> bytes:
@@ -491,7 +492,7 @@ def matrix(bench: Bench, only: list) -> None:
             what = counting.steps[at - 1]
             possible = STRIKES if counting.kinds[at - 1] in PROGRAMS else STRIKES[:2]
             for how in [h for h in possible if h in ONLY.get(name, STRIKES)]:
-                bench.reset(origins=cold)
+                bench.reset(origins=cold, elsewhere=name in MOVES)
                 prepare()
                 result = {"scenario": name, "step": at, "what": what, "strike": how}
                 try:

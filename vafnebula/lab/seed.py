@@ -32,6 +32,8 @@ PidFile none
 Subsystem sftp internal-sftp
 AcceptEnv LANG LC_*
 """
+# The files of the seed know everybody; whatever else the host asks would not answer here, and every sudo would load it.
+NSSWITCH = "".join(f"{what}: files\n" for what in ("passwd", "group", "shadow", "hosts"))
 MODULES = ("dm-mod", "dm-snapshot", "dm-thin-pool", "tun", "fuse")
 FAULT_MODULES = ("dm-flakey", "dm-delay")
 
@@ -72,6 +74,7 @@ def _files(spec: Spec, node: str, keys: identity.Keys, tree: Path) -> dict[str, 
         "etc/passwd": (accounts.passwd(), 0o644),
         "etc/group": (accounts.group("disk"), 0o644),
         "etc/shadow": (accounts.shadow(), 0o600),
+        "etc/nsswitch.conf": (NSSWITCH, 0o644),
         "etc/ssh/sshd_config": (SSHD, 0o644),
         "etc/ssh/lab_host_key": (keys.host_private, 0o600),
         "etc/ssh/lab_authorized_keys": (keys.public, 0o644),
