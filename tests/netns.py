@@ -1,4 +1,4 @@
-"""Another network namespace, for as long as a block runs."""
+"""Network namespaces: another one for as long as a block runs, and what their bridges need."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+BRIDGE_MAC = "02:00:00:00:00:01"
+"""For a bridge with machines that come later: one without an address of its own takes the lowest of its ports', and
+all others send to the old one for half a minute."""
 _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 

@@ -31,6 +31,7 @@ from tests.lab.netns_world import (
     link_local,
     lladdr,
     snap,
+    standing,
     udp,
     vm_of,
 )
@@ -371,13 +372,10 @@ def opened(remotes: Path) -> Iterator[World]:
     """The world, on one CPU: the sentinel of World.heard relies on it."""
     cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cpus)})
-    made = World(remotes)
     try:
-        made.open()
-        made.install("bridge")
-        yield made
+        with standing(remotes, "bridge") as made:
+            yield made
     finally:
-        made.close()
         os.sched_setaffinity(0, cpus)
 
 

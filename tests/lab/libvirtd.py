@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from tests.lab.machines import until
 
 # $1: where it says that it is ready; then, of each hierarchy of control groups, its controllers.
 _START = r"""
@@ -68,7 +70,7 @@ class Libvirt:
     groups: Path
 
     def virsh(self, *words: str, xml: str = "") -> str:
-        command = ["nsenter", "-t", str(self.pid), "-m", "-n", "-p", "virsh", "--quiet", *words]
+        command = ["nsenter", "-t", str(self.pid), "-m", "-n", "-p", "/usr/bin/virsh", "--quiet", *words]
         done = subprocess.run(command, input=xml, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -105,9 +107,8 @@ def libvirtd(directory: Path, network: str = "") -> Iterator[Libvirt]:
         stdin=subprocess.DEVNULL,
     )
     try:
-        while not ready.exists():
-            assert keeper.poll() is None, "libvirtd did not start"
-            time.sleep(0.05)
+        until(lambda: ready.exists() or keeper.poll() is not None)
+        assert keeper.poll() is None, "libvirtd did not start"
         init = int(Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text().split()[0])
         yield Libvirt(init, next(group for controllers, group in own.items() if "cpu" in controllers.split(",")))
     finally:
@@ -130,11 +131,11 @@ def _hierarchies() -> dict[str, Path]:
 
 def _remove(group: Path) -> None:
     """Remove a control group and all below it, as soon as the kernel has buried its processes."""
-    end = time.monotonic() + 60
     for path in [*sorted((p for p in group.rglob("*") if p.is_dir()), reverse=True), group]:
-        while path.exists():
-            try:
-                path.rmdir()
-            except OSError:
-                assert time.monotonic() < end, f"{path} is still in use"
-                time.sleep(0.05)
+        until(partial(_removed, path))
+
+
+def _removed(group: Path) -> bool:
+    with contextlib.suppress(OSError):
+        group.rmdir()
+    return not group.exists()

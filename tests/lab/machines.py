@@ -18,8 +18,6 @@ from pathlib import Path
 
 from tests import netns
 
-BRIDGE_MAC = "02:00:00:00:00:01"
-
 # The first process of a machine: builds its root, then only reaps.  $1 name, $2 directory shared with the test.
 _INIT = r"""
 set -eu
@@ -130,8 +128,7 @@ class Machines:
 
     def __enter__(self) -> Machines:
         self._ip("netns", "add", self.bridge)
-        # An address of its own: else it takes that of a machine that boots later, and the others send to the old one.
-        own = ("address", BRIDGE_MAC, "type", "bridge", "forward_delay", "0")
+        own = ("address", netns.BRIDGE_MAC, "type", "bridge", "forward_delay", "0")
         self._ip("-n", self.bridge, "link", "add", "br0", *own)
         self._ip("-n", self.bridge, "addr", "add", f"{self.address}/16", "dev", "br0")
         for device in ("br0", "lo"):

@@ -20,6 +20,7 @@ import socket
 import struct
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -248,7 +249,7 @@ class World:
             return data[:12] == frame[:12] and tag in data
 
         for s in self.sockets.values():
-            _drain(s)
+            drain(s)
         self.sockets[sender].send(frame)
         self.sockets["hv"].send(eth("0e:00:00:00:00:01", BROADCAST, 0x88B5, SENTINEL))
         out = set()
@@ -257,12 +258,24 @@ class World:
                 continue
             if any(is_it(data) for data in _until_sentinel(s)):
                 out.add(name)
-        if any(is_it(data) for data in _drain(self.sockets["hv"])):
+        if any(is_it(data) for data in drain(self.sockets["hv"])):
             out.add("hv")
         return out
 
 
-def _drain(s: socket.socket) -> list[bytes]:
+@contextlib.contextmanager
+def standing(remotes: Path, *drivers: str) -> Iterator[World]:
+    """A world with the hooks of `drivers`, as long as the block runs."""
+    made = World(remotes)
+    try:
+        made.open()
+        made.install(*drivers)
+        yield made
+    finally:
+        made.close()
+
+
+def drain(s: socket.socket) -> list[bytes]:
     """What is waiting, without what this socket's own machine sent (packet sockets see that as well)."""
     out = []
     while True:
@@ -283,7 +296,7 @@ def _until_sentinel(s: socket.socket) -> list[bytes]:
     end = time.monotonic() + 60
     while not any(SENTINEL in data for data in out):
         assert time.monotonic() < end, "the sentinel did not arrive"
-        out += _drain(s)
+        out += drain(s)
     return out
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.netns_world import GUESTS, PORTS, World, nic_xml, vm_of, vm_stdin
+from tests.lab.netns_world import GUESTS, PORTS, World, nic_xml, standing, vm_of, vm_stdin
 from vafnebula.node.isolation import vmxml
 from vafnebula.node.isolation.vmxml import VmXml
 
@@ -21,13 +21,8 @@ NOTHING = ""
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory):
-    made = World(tmp_path_factory.mktemp("remotes"))
-    try:
-        made.open()
-        made.install("bridge", "fw", "trace", "trace2")
+    with standing(tmp_path_factory.mktemp("remotes"), "bridge", "fw", "trace", "trace2") as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(params=["nft", "ebtables"])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 from collections.abc import Iterator
 
 import pytest
 
 from tests.lab.libvirtd import Libvirt, libvirtd
-from tests.lab.netns_world import GUESTS, PORTS, World, nic_xml, raw, vm_of, vm_stdin
+from tests.lab.netns_world import GUESTS, PORTS, World, drain, nic_xml, raw, standing, vm_of, vm_stdin
 
 VM, TAP = 50, "one-50-0"
 # A MAC of cluster A; one with the first octet of libvirt's own taps, whose class has nobody else.  Who is in theirs.
@@ -25,13 +24,8 @@ INTERFACE = """
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("remotes"))
-    try:
-        made.open()
-        made.install("bridge")
+    with standing(tmp_path_factory.mktemp("remotes"), "bridge") as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")
@@ -57,21 +51,13 @@ def domain(libvirt: Libvirt, mac: str) -> Iterator[None]:
         libvirt.virsh("destroy", f"one-{VM}")
 
 
-def drained(s: socket.socket) -> list[bytes]:
-    out = []
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            out.append(s.recv(65536))
-    return out
-
-
 def hear(world: World, mac: str, who: str) -> dict[str, list[bytes]]:
     """All frames of `mac` that each machine gets until `who` has heard its DHCPDISCOVER."""
     heard: dict[str, list[bytes]] = {name: [] for name in PORTS}
 
     def listen() -> None:
         for name in PORTS:
-            heard[name] += [f for f in drained(world.sockets[name]) if f[6:12] == raw(mac)]
+            heard[name] += [f for f in drain(world.sockets[name]) if f[6:12] == raw(mac)]
 
     def discovered() -> bool:
         listen()

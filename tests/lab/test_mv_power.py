@@ -58,13 +58,19 @@ def between(mover: Mover, script: str) -> None:
     mover.lab.run(["sh", "-euc", script, "sh", *addresses], user="root")
 
 
-def guest(mover: Mover, name: str) -> Vm:
-    """A VM on n1 with 6 MiB that cannot be left out of a stream, on a disk of which n2 knows nothing."""
+def departing(mover: Mover, name: str) -> tuple[Vm, dict[str, str], list[str], list[str]]:
+    """A VM on n1, on its way to n2, what its disk holds, and the lines that bring disk and directory.
+
+    Its 6 MiB cannot be left out of a stream: n2 knows nothing of the image.
+    """
     image = mover.site.image(name, content(name, 6 * MIB), persistent=True)
     vm = mover.site.vm(THIN, Disk(0, image=image))
     mover.core.deploy(vm.id)
     mover.write(vm.id, 0, 5 * MIB, b"its guest wrote this")
-    return vm
+    before = mover.digests(vm.id)
+    old = mover.core.assign(vm.id, "n2")
+    disk, rest = move_lines(mover.now(vm.id), old.host, old.directory)
+    return old, before, disk, rest
 
 
 def is_moved(mover: Mover, vm: Vm, before: dict[str, str]) -> None:
@@ -85,17 +91,14 @@ def power_cycle(mover: Mover, node: str) -> None:
 @pytest.mark.parametrize("node", ["n1", "n2"])
 def test_while_a_disk_goes_over(mover: Mover, node: str) -> None:
     """Half of it has arrived.  The source keeps its disk, whichever of the two is cut."""
-    vm = guest(mover, f"half-{node}")
-    before = mover.digests(vm.id)
-    old = mover.core.assign(vm.id, "n2")
-    disk, _ = move_lines(mover.now(vm.id), old.host, old.directory)
+    vm, before, disk, _ = departing(mover, f"half-{node}")
     between(mover, STALL)
     moving = mover.core.begin(disk)
     between(mover, STALLED)
     power_cycle(mover, node)
     between(mover, FLOW)
     assert refusal(moving.result(600))
-    mover.core.record(old)
+    mover.core.record(vm)
     assert mover.digests(vm.id) == before
     mover.core.migrate(vm.id, "n2")
     is_moved(mover, vm, before)
@@ -104,10 +107,7 @@ def test_while_a_disk_goes_over(mover: Mover, node: str) -> None:
 @pytest.mark.parametrize("node", ["n1", "n2"])
 def test_while_the_source_goes(mover: Mover, node: str) -> None:
     """All has arrived, and the source has been told to remove what it has."""
-    vm = guest(mover, f"all-{node}")
-    before = mover.digests(vm.id)
-    old = mover.core.assign(vm.id, "n2")
-    disk, rest = move_lines(mover.now(vm.id), old.host, old.directory)
+    vm, before, disk, rest = departing(mover, f"all-{node}")
     mover.core.run(disk)
     mover.lab.sh("n1", HOLD)
     moving = mover.core.begin(rest)

@@ -11,16 +11,14 @@ import pytest
 
 from tests.lab.libvirtd import Libvirt, libvirtd
 from tests.unit.scale.farm import Farm, scaler
-from tests.unit.scale.test_squeeze import THIEF, keeper, vm
+from tests.unit.scale.test_squeeze import FAKES, THIEF, keeper, vm
 from vafnebula import errors
 from vafnebula.scale import virsh
 from vafnebula.scale.policy import SqueezeSection
 
-# sshd runs what it is given in a shell of the node, and so does this; $PID is the node's first process.
-SSH = """#!/bin/sh
-while [ "$1" != -- ]; do shift; done
-shift 2
-exec nsenter -t PID -m -n -p sh -c "$*"
+# the virsh of the node, whose first process is PID
+VIRSH = """#!/bin/sh
+exec nsenter -t PID -m -n -p /usr/bin/virsh "$@"
 """
 
 
@@ -34,11 +32,12 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Libvirt]:
 
 @pytest.fixture(autouse=True)
 def through_ssh(node: Libvirt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ssh = tmp_path / "bin/ssh"
-    ssh.parent.mkdir()
-    ssh.write_text(SSH.replace("PID", str(node.pid)))
-    ssh.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "ssh").symlink_to(FAKES / "ssh")
+    (commands / "virsh").write_text(VIRSH.replace("PID", str(node.pid)))
+    (commands / "virsh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
 
 
 def shares(node: Libvirt, *numbers: int) -> list[int]:

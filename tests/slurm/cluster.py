@@ -76,8 +76,7 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         # The host name localhost resolves everywhere; with loopback alone AI_ADDRCONFIG finds no family to bind to.
-        # The bridge has an address of its own: else it takes that of a node that comes later, and is lost for others.
-        bridge = "ip link add br0 address 02:00:00:00:00:01 type bridge && ip addr add 10.77.0.1/16 dev br0"
+        bridge = f"ip link add br0 address {netns.BRIDGE_MAC} type bridge && ip addr add 10.77.0.1/16 dev br0"
         network = f"ip link set lo up && {bridge}"
         setup = f"hostname localhost && {network} && ip link set br0 up"
         setup += " && echo ready && exec sleep infinity"
